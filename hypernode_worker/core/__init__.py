@@ -1,0 +1,1 @@
+"""The rules, pure: no I/O, no clock, no vendor but solders' Pubkey and Signature."""
