@@ -106,7 +106,7 @@ class ChainReader(Protocol):
     def watch_queued(self, market: Pubkey) -> AsyncIterator[QueuedJob]:
         """Queued jobs of a market as they are seen: a subscription, with a catch-up read after each (re)subscribe.
 
-        While the subscription is well catch-up is once a minute; while it is down, every poll interval. The same job may
+        While the subscription is well catch-up is once a minute; while it is down, every poll interval. A job may
         be given again, and may no longer be queued: read before claiming. Ends only by being closed; trouble
         with endpoints is retried inside and shown in `health`.
         """
