@@ -1,0 +1,119 @@
+"""What this machine lacks is skipped with the reason; what HYPERNODE_TEST_REQUIRE names must be there.
+
+HYPERNODE_TEST_REQUIRE=docker,kubo,validator,... turns a skip for want of one of these into a failure, so that CI
+can't grow green by losing a server.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+
+import pytest
+
+
+def _on_path(program: str, hint: str) -> Callable[[], str | None]:
+    return lambda: None if shutil.which(program) else f"{program} is not on PATH ({hint})"
+
+
+def _docker() -> str | None:
+    if shutil.which("docker") is None:
+        return "there is no docker on PATH (Debian: apt-get install docker.io)"
+    try:
+        # "docker info" exits 0 without an engine; asking for the server's version doesn't.
+        seen = subprocess.run(
+            ["docker", "version", "--format", "{{.Server.Version}}"], capture_output=True, text=True, timeout=20
+        )
+    except subprocess.TimeoutExpired:
+        return "the Docker engine doesn't answer within 20 s"
+    if seen.returncode:
+        return f"no Docker engine answers ({seen.stderr.strip()[:200]})"
+    return None
+
+
+def _gpu() -> str | None:
+    if shutil.which("nvidia-smi") is None:
+        return "there is no nvidia-smi on PATH"
+    seen = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20)
+    return None if seen.returncode == 0 and "GPU" in seen.stdout else "nvidia-smi lists no GPU"
+
+
+def _sbf() -> str | None:
+    if shutil.which("cargo-build-sbf"):
+        return None
+    if shutil.which("sbpf-linker") or os.path.exists("/opt/sbf/bin/sbpf-linker"):  # noqa: PTH110 -- a probe
+        return None
+    return "neither cargo build-sbf nor sbpf-linker is installed (see programs/README.md)"
+
+
+REQUIREMENTS: dict[str, Callable[[], str | None]] = {
+    "docker": _docker,
+    "bubblewrap": _on_path("bwrap", "Debian: apt-get install bubblewrap"),
+    "kubo": _on_path("ipfs", "Kubo, from its release page"),
+    "validator": _on_path("solana-test-validator", "from Agave's release page"),
+    "node": _on_path("npm", "Debian: apt-get install npm"),
+    "sbf": _sbf,
+    "gpu": _gpu,
+}
+_missing = {name: functools.cache(probe) for name, probe in REQUIREMENTS.items()}
+
+
+def required() -> frozenset[str]:
+    """The names in HYPERNODE_TEST_REQUIRE.
+
+    Raises:
+        pytest.UsageError: a name that no test knows.
+    """
+    names = frozenset(filter(None, os.environ.get("HYPERNODE_TEST_REQUIRE", "").replace(" ", "").split(",")))
+    if unknown := names - REQUIREMENTS.keys():
+        raise pytest.UsageError(
+            f"HYPERNODE_TEST_REQUIRE names {', '.join(sorted(unknown))}; known are {', '.join(sorted(REQUIREMENTS))}"
+        )
+    return names
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    required()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    must = required()
+    for item in items:
+        for name in REQUIREMENTS:
+            if item.get_closest_marker(name) and name not in must and (why := _missing[name]()):
+                item.add_marker(pytest.mark.skip(reason=f"{name}: {why}"))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for name in required():
+        if item.get_closest_marker(name) and (why := _missing[name]()):
+            pytest.fail(f"HYPERNODE_TEST_REQUIRE wants {name}: {why}", pytrace=False)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says in one line what this machine could not show."""
+    skipped = [str(getattr(report, "longrepr", "")) for report in terminalreporter.stats.get("skipped", [])]
+    for name in REQUIREMENTS:
+        if count := sum(f"Skipped: {name}: " in text for text in skipped):
+            terminalreporter.write_line(f"not shown here: {count} tests that need {name}: {_missing[name]()}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_container_left() -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
+    """After the whole run no labelled container is left that wasn't there before."""
+
+    def labelled() -> set[str]:
+        if _missing["docker"]():
+            return set()
+        listed = subprocess.run(
+            ["docker", "ps", "-aq", "--filter", "label=hypernode.job"], capture_output=True, text=True, timeout=30
+        )
+        return set(listed.stdout.split())
+
+    before = labelled()
+    yield
+    left = labelled() - before
+    assert not left, f"containers left behind: {sorted(left)}"
