@@ -1,0 +1,333 @@
+"""The markets program: its addresses, one builder for each instruction, its accounts, events and errors."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from solders.instruction import AccountMeta, Instruction
+from solders.pubkey import Pubkey
+
+from hypernode_worker.core.accounts import (
+    NATIVE_MINT,
+    Job,
+    JobState,
+    Market,
+    MarketTerms,
+    Node,
+    NodeSpecs,
+    NodeState,
+    QueuedJob,
+    Reason,
+    Requirements,
+)
+from hypernode_worker.core.types import Cid
+from hypernode_worker.errors import AccountInvalid
+from hypernode_worker.solana import addresses
+from hypernode_worker.solana.codec import codec
+from hypernode_worker.solana.records import account_from, queued_from
+
+LOCALNET_PROGRAM_ID = Pubkey.from_string("HYPERMarket11111111111111111111111111111111")
+"""Off the curve: nobody can deploy there, so it is the program's address on a local chain only."""
+
+LAST_NODE_WAITS_SLOTS = 150
+"""How many slots after everyone else a job's last node may claim it again."""
+
+_NONE = Pubkey.default()
+
+
+@dataclass(frozen=True, slots=True)
+class Payees:
+    """Accounts that receive money: wallets (native) or token accounts of them (SPL); None: not given."""
+
+    payout_to: Pubkey | None = None
+    client_to: Pubkey | None = None
+    fee_to: Pubkey | None = None
+
+
+def open_slot(job: Pubkey, node: Pubkey, queued_slot: int, spread: int, last_node: Pubkey) -> int:
+    """The first slot in which a node may claim a job that was queued in `queued_slot`.
+
+    Args:
+        spread: the job's claim_spread_slots; nodes' openings double every two slots until all may claim.
+        last_node: the job's node field: who had it last waits until everyone else has had a chance.
+    """
+    if node == last_node:
+        return queued_slot + spread + LAST_NODE_WAITS_SLOTS
+    digest = hashlib.sha256(bytes(job) + bytes(node) + queued_slot.to_bytes(8, "little")).digest()
+    h = int.from_bytes(digest[:8], "little")
+    return queued_slot + max(0, spread - 2 * (64 - h.bit_length()) - (h & 1))
+
+
+def error_name(code: int) -> str | None:
+    """Name of one of the program's errors, None for a code that it doesn't have."""
+    spec = codec().idl.errors.get(code)
+    return spec.name if spec else None
+
+
+def error_message(code: int) -> str | None:
+    """The sentence of one of the program's errors, None for a code that it doesn't have."""
+    spec = codec().idl.errors.get(code)
+    return spec.message if spec else None
+
+
+class MarketsProgram:
+    """The program at one address. Builders return instructions; who signs is in the IDL."""
+
+    def __init__(self, program_id: Pubkey = LOCALNET_PROGRAM_ID) -> None:
+        self.id = program_id
+
+    # --- addresses ---
+
+    def market_address(self, authority: Pubkey, market_id: int) -> Pubkey:
+        return addresses.market_address(self.id, authority, market_id)
+
+    def node_address(self, market: Pubkey, authority: Pubkey) -> Pubkey:
+        return addresses.node_address(self.id, market, authority)
+
+    def job_address(self, market: Pubkey, client: Pubkey, nonce: int) -> Pubkey:
+        return addresses.job_address(self.id, market, client, nonce)[0]
+
+    def escrow_address(self, job: Pubkey) -> Pubkey:
+        return addresses.escrow_address(self.id, job)[0]
+
+    def stake_address(self, node: Pubkey) -> Pubkey:
+        return addresses.stake_address(self.id, node)
+
+    # --- accounts ---
+
+    def decode_account(self, address: Pubkey, data: bytes, owner: Pubkey) -> Market | Node | Job:
+        """Raises AccountInvalid when another program owns it or the bytes are no market, node or job."""
+        if owner != self.id:
+            raise AccountInvalid(
+                f"{address} belongs to program {owner}, not to {self.id}: check PROGRAM_ID and the address."
+            )
+        return account_from(address, data)
+
+    def decode_queued(self, address: Pubkey, data: bytes) -> QueuedJob:
+        """Reads bytes 0..192 of a job account. Raises AccountInvalid when they are none."""
+        return queued_from(address, data)
+
+    # --- markets ---
+
+    def create_market(
+        self,
+        authority: Pubkey,
+        market_id: int,
+        terms: MarketTerms,
+        *,
+        payment_mint: Pubkey = NATIVE_MINT,
+        stake_mint: Pubkey = _NONE,
+    ) -> Instruction:
+        accounts = {
+            "authority": authority,
+            "market": self.market_address(authority, market_id),
+            "payment_mint": _given(payment_mint),
+            "stake_mint": _given(stake_mint),
+        }
+        return self.instruction("create_market", accounts, {"market_id": market_id, "terms": terms})
+
+    def update_market(self, market: Market, terms: MarketTerms, *, paused: bool) -> Instruction:
+        accounts = {"authority": market.authority, "market": market.address}
+        return self.instruction("update_market", accounts, {"terms": terms, "paused": paused})
+
+    def close_market(self, authority: Pubkey, market: Pubkey) -> Instruction:
+        return self.instruction("close_market", {"authority": authority, "market": market}, {})
+
+    # --- nodes ---
+
+    def register_node(
+        self,
+        authority: Pubkey,
+        market: Pubkey,
+        specs: NodeSpecs,
+        *,
+        capacity: int,
+        payout: Pubkey,
+        old_payout: Pubkey | None = None,
+    ) -> Instruction:
+        """Registers or updates; `old_payout` signs too when an update changes the payout wallet."""
+        accounts = {
+            "authority": authority,
+            "node": self.node_address(market, authority),
+            "market": market,
+            "old_payout": old_payout,
+        }
+        return self.instruction("register_node", accounts, {"specs": specs, "capacity": capacity, "payout": payout})
+
+    def heartbeat_node(self, authority: Pubkey, market: Pubkey, state: NodeState) -> Instruction:
+        accounts = {"authority": authority, "node": self.node_address(market, authority)}
+        return self.instruction("heartbeat_node", accounts, {"state": int(state)})
+
+    def deregister_node(self, node: Node, *, owner: Pubkey | None = None, stake_mint: Pubkey = _NONE) -> Instruction:
+        """`owner` signs: the authority (default) or the payout wallet; `stake_mint` when the node has a vault."""
+        staked = stake_mint != _NONE
+        accounts = {
+            "owner": owner or node.authority,
+            "node": node.address,
+            "payout": node.payout,
+            "vault": self.stake_address(node.address) if staked else None,
+            "stake_mint": stake_mint if staked else None,
+            "token_program": addresses.TOKEN_PROGRAM if staked else None,
+        }
+        return self.instruction("deregister_node", accounts, {})
+
+    # --- a client's jobs ---
+
+    def create_job(
+        self,
+        client: Pubkey,
+        market: Market,
+        *,
+        nonce: int,
+        definition_cid: Cid,
+        price: int,
+        timeout: int,
+        requirements: Requirements,
+        source: Pubkey | None = None,
+    ) -> Instruction:
+        """The deposit comes from the client's wallet (native) or from `source`, by default its associated account."""
+        job, bump = addresses.job_address(self.id, market.address, client, nonce)
+        escrow_bump = 0 if market.is_native else addresses.escrow_address(self.id, job)[1]
+        accounts = {
+            "client": client,
+            "market": market.address,
+            "job": job,
+            "payment_mint": _given(market.payment_mint),
+            **self._fund(job, client, market.payment_mint, source),
+        }
+        args = {
+            "nonce": nonce,
+            "bump": bump,
+            "escrow_bump": escrow_bump,
+            "revision": market.revision,
+            "definition_cid": definition_cid,
+            "price": price,
+            "timeout": timeout,
+            "requirements": requirements,
+        }
+        return self.instruction("create_job", accounts, args)
+
+    def cancel_job(self, job: Job, payees: Payees | None = None) -> Instruction:
+        accounts = {"client": job.client, "job": job.address, "node": _holder(job), **self._pay(job, payees)}
+        return self.instruction("cancel_job", accounts, {})
+
+    def extend_job(self, job: Job, seconds: int, *, source: Pubkey | None = None) -> Instruction:
+        fund = self._fund(job.address, job.client, job.payment_mint, source)
+        accounts = {"client": job.client, "job": job.address, **fund}
+        return self.instruction("extend_job", accounts, {"seconds": seconds})
+
+    def stop_job(self, job: Job) -> Instruction:
+        return self.instruction("stop_job", {"client": job.client, "job": job.address}, {})
+
+    def close_job(self, caller: Pubkey, job: Job, payees: Payees | None = None) -> Instruction:
+        accounts = {"caller": caller, "job": job.address, "client": job.client, **self._pay(job, payees)}
+        return self.instruction("close_job", accounts, {})
+
+    # --- a node's jobs ---
+
+    def work_job(self, authority: Pubkey, job: QueuedJob | Job, *, begin: bool) -> Instruction:
+        accounts = {
+            "authority": authority,
+            "node": self.node_address(job.market, authority),
+            "job": job.address,
+            "market": job.market,
+        }
+        return self.instruction("work_job", accounts, {"begin": begin, "queued_slot": job.queued_slot})
+
+    def begin_job(self, authority: Pubkey, job: Job) -> Instruction:
+        return self.instruction("begin_job", self._run(authority, job), {})
+
+    def checkpoint_job(self, authority: Pubkey, job: Job, *, progress_bps: int, cid: Cid | None) -> Instruction:
+        """A sign of life; None keeps the last checkpoint."""
+        args = {"progress_bps": progress_bps, "checkpoint_cid": cid}
+        return self.instruction("checkpoint_job", self._run(authority, job), args)
+
+    def release_job(self, authority: Pubkey, job: Job, reason: Reason) -> Instruction:
+        return self.instruction("release_job", self._run(authority, job), {"reason": int(reason)})
+
+    def finish_job(
+        self,
+        authority: Pubkey,
+        job: Job,
+        *,
+        result_cid: Cid,
+        result_hash: bytes,
+        exit_status: int,
+        payees: Payees | None = None,
+    ) -> Instruction:
+        accounts = {**self._run(authority, job), **self._pay(job, payees)}
+        args = {"result_cid": result_cid, "result_hash": result_hash, "exit_status": exit_status}
+        return self.instruction("finish_job", accounts, args)
+
+    # --- anyone ---
+
+    def settle_job(self, caller: Pubkey, job: Job, payees: Payees | None = None) -> Instruction:
+        accounts = {"caller": caller, "job": job.address, "node": _holder(job), **self._pay(job, payees)}
+        return self.instruction("settle_job", accounts, {})
+
+    def timeout_job(self, job: Job, payees: Payees | None = None) -> Instruction:
+        accounts = {"job": job.address, "node": _holder(job), **self._pay(job, payees)}
+        return self.instruction("timeout_job", accounts, {})
+
+    # --- how they are put together ---
+
+    def payees(self, job: Job) -> Payees:
+        """Where money of this job goes by default: the wallets, or their associated token accounts."""
+        wallets = (_given(job.payout), job.client, _given(job.fee_receiver))
+        if job.is_native:
+            return Payees(*wallets)
+        return Payees(*(addresses.token_address(w, job.payment_mint) if w else None for w in wallets))
+
+    def instruction(self, name: str, accounts: Mapping[str, Pubkey | None], args: Mapping[str, object]) -> Instruction:
+        """Any instruction of the IDL, by the names of its accounts; None or no entry: an absent optional one.
+
+        Raises ValueError for arguments that don't fit, and KeyError for a missing account.
+        """
+        metas: list[AccountMeta] = []
+        for spec in codec().idl.instructions[name].accounts:
+            key = accounts.get(spec.name)
+            if key is None and spec.optional:
+                metas.append(AccountMeta(self.id, is_signer=False, is_writable=False))
+                continue
+            if key is None:
+                key = Pubkey.from_string(spec.address) if spec.address else accounts[spec.name]
+            if key is None:
+                raise KeyError(f"{name} needs the account {spec.name}")
+            metas.append(AccountMeta(key, is_signer=spec.signer, is_writable=spec.writable))
+        return Instruction(self.id, codec().encode_instruction(name, args), metas)
+
+    def _run(self, authority: Pubkey, job: Job) -> dict[str, Pubkey | None]:
+        return {"authority": authority, "node": self.node_address(job.market, authority), "job": job.address}
+
+    def _pay(self, job: Job, payees: Payees | None) -> dict[str, Pubkey | None]:
+        chosen = payees or self.payees(job)
+        token = not job.is_native
+        return {
+            "payout_to": chosen.payout_to,
+            "client_to": chosen.client_to,
+            "fee_to": chosen.fee_to,
+            "escrow": job.escrow if token else None,
+            "token_program": addresses.TOKEN_PROGRAM if token else None,
+        }
+
+    def _fund(self, job: Pubkey, client: Pubkey, mint: Pubkey, source: Pubkey | None) -> dict[str, Pubkey | None]:
+        if mint == NATIVE_MINT:
+            return {"system_program": addresses.SYSTEM_PROGRAM}
+        return {
+            "from": source or addresses.token_address(client, mint),
+            "escrow": self.escrow_address(job),
+            "token_program": addresses.TOKEN_PROGRAM,
+            "system_program": addresses.SYSTEM_PROGRAM,
+        }
+
+
+def _given(key: Pubkey) -> Pubkey | None:
+    return None if key == _NONE else key
+
+
+def _holder(job: Job) -> Pubkey | None:
+    """The node whose counts a change of this job touches: only while it has the job."""
+    held = (JobState.CLAIMED, JobState.RUNNING, JobState.SUBMITTED, JobState.DISPUTED)
+    return job.node if job.state in held else None
