@@ -1,0 +1,224 @@
+"""The embedded store: a folder of blocks that all processes of one user share.
+
+    DIR/blocks/ab/<digest>   what was added here; stays
+    DIR/cache/ab/<digest>    what was fetched; the oldest go once `cache_bytes` is passed
+    DIR/pins/<cid>           an empty file for each root that was added, so that a later eviction knows what to keep
+    DIR/tmp/                 files being written; each is renamed into place when whole
+
+A file's name is its sha2-256, so two processes that write one block write the same bytes, and every read can tell
+whether the disk kept them. A damaged block is reported, removed and treated as missing.
+
+What survives: blocks are written without waiting for the disk, then `settle` waits once for all blocks of one DAG
+and its pin, several at a time. Where this folder is the only copy, that happens before a CID is confirmed (before
+finish_job can name it). Fetched blocks never wait: they can be fetched again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+from hypernode_worker.core.types import Cid
+from hypernode_worker.errors import ConfigError, ContentInvalid, ContentNotFound, TransientError
+from hypernode_worker.ipfs.dagpb import MAX_BLOCK_BYTES
+
+CACHE_BYTES = 10 << 30
+"""Default bound of what was fetched."""
+
+_STALE_S = 86_400.0  # a temporary file this old belongs to nobody any more
+_SYNC_THREADS = 8
+_log = logging.getLogger(__name__)
+
+
+class EmbeddedStore:
+    """A folder of verified blocks. All methods but `block` are synchronous, for worker threads."""
+
+    def __init__(self, folder: Path, *, cache_bytes: int = CACHE_BYTES) -> None:
+        """Makes the folder (mode 0700) when it isn't there. Raises ConfigError when it can't be used."""
+        self.folder = folder
+        self._blocks = folder / "blocks"
+        self._cache = folder / "cache"
+        self._pins = folder / "pins"
+        self._tmp = folder / "tmp"
+        self._cache_limit = cache_bytes
+        self._cached_bytes: int | None = None  # as of the last count, plus what this process added since
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for part in (self._blocks, self._cache, self._pins, self._tmp):
+                part.mkdir(mode=0o700, exist_ok=True)
+            if not os.access(self._tmp, os.W_OK | os.X_OK):
+                raise PermissionError("it isn't writable")
+            self._sweep()
+        except OSError as error:
+            reason = error.strerror or error
+            raise ConfigError(f"The folder of IPFS blocks {folder} can't be used: {reason}; choose another.") from error
+
+    @property
+    def label(self) -> str:
+        return f"blocks in {self.folder}"
+
+    # --- blocks
+
+    async def block(self, cid: Cid) -> bytes:
+        """As a BlockSource. Raises ContentNotFound."""
+        data = await asyncio.to_thread(self.get, cid)
+        if data is None:
+            raise ContentNotFound(f"{cid} is not among the blocks in {self.folder}; add it or name a gateway.")
+        return data
+
+    def get(self, cid: Cid) -> bytes | None:
+        """One verified block from what was added or fetched; None when it isn't there."""
+        for root in (self._blocks, self._cache):
+            data = self._read(_path(root, cid), cid)
+            if data is not None:
+                return data
+        return None
+
+    def owns(self, cid: Cid) -> bool:
+        """The block is here to stay, and whole."""
+        return self._read(_path(self._blocks, cid), cid) is not None
+
+    def put(self, cid: Cid, block: bytes) -> Path:
+        """Keeps a block that was made here. Where it lies, for `settle`."""
+        path = _path(self._blocks, cid)
+        if self._read(path, cid) is None:
+            self._write(path, block)
+        return path
+
+    def cache(self, cid: Cid, block: bytes) -> None:
+        """Keeps a verified block that was fetched, as long as there is room. A full disk is no error."""
+        path = _path(self._cache, cid)
+        if path.exists():
+            return
+        try:
+            self._write(path, block)
+        except TransientError as error:
+            _log.warning("A fetched block isn't kept: %s", error)
+            return
+        if self._cached_bytes is None:
+            self._cached_bytes = sum(size for _, size, _ in self._cached())
+        else:
+            self._cached_bytes += len(block)
+        if self._cached_bytes > self._cache_limit:
+            self._evict()
+
+    # --- pins
+
+    def pin(self, root: Cid) -> Path:
+        """Marks a DAG as one to keep. May be repeated."""
+        path = self._pins / str(root)
+        try:
+            path.touch(mode=0o600)
+        except OSError as error:
+            raise _disk_error(path, error) from error
+        return path
+
+    def pinned(self, root: Cid) -> bool:
+        return (self._pins / str(root)).exists()
+
+    def pins(self) -> Iterator[Cid]:
+        """All roots that were added here."""
+        for path in self._pins.iterdir():
+            with suppress(ValueError):
+                yield Cid.parse(path.name)
+
+    def settle(self, paths: Iterable[Path]) -> None:
+        """Returns once these files are on the disk, names included; several at a time, so the disk can group them."""
+        files = list(dict.fromkeys(paths))
+        folders = dict.fromkeys(path.parent for path in files)
+        try:
+            with ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="blocks-sync") as pool:
+                list(pool.map(_sync, files))
+                list(pool.map(_sync, folders))
+        except OSError as error:
+            raise _disk_error(self.folder, error) from error
+
+    # --- files
+
+    def _read(self, path: Path, cid: Cid) -> bytes | None:
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            _log.warning("The block file %s can't be read (%s); it counts as missing.", path, error.strerror)
+            return None
+        if Cid.of(data, cid.codec) == cid:
+            return data
+        _log.warning("The block file %s is damaged; it is removed and counts as missing.", path)
+        with suppress(OSError):
+            path.unlink()
+        return None
+
+    def _write(self, path: Path, block: bytes) -> None:
+        if len(block) > MAX_BLOCK_BYTES:
+            raise ContentInvalid(f"A block has {len(block)} bytes; IPFS allows {MAX_BLOCK_BYTES}.")
+        temporary = self._tmp / f"{os.getpid()}-{secrets.token_hex(8)}"
+        try:
+            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                view = memoryview(block)
+                while view:
+                    view = view[os.write(handle, view) :]
+            finally:
+                os.close(handle)
+            try:
+                temporary.rename(path)
+            except FileNotFoundError:
+                path.parent.mkdir(mode=0o700, exist_ok=True)
+                temporary.rename(path)
+        except OSError as error:
+            with suppress(OSError):
+                temporary.unlink()
+            raise _disk_error(path, error) from error
+
+    def _sweep(self) -> None:
+        """Removes what a killed process left half written."""
+        limit = time.time() - _STALE_S
+        for entry in os.scandir(self._tmp):
+            with suppress(OSError):
+                if entry.stat(follow_symlinks=False).st_mtime < limit:
+                    Path(entry.path).unlink()
+
+    def _cached(self) -> Iterator[tuple[float, int, Path]]:
+        for shard in self._cache.iterdir():
+            for entry in os.scandir(shard):
+                with suppress(OSError):
+                    found = entry.stat(follow_symlinks=False)
+                    yield found.st_mtime, found.st_size, Path(entry.path)
+
+    def _evict(self) -> None:
+        """Removes the oldest fetched blocks until a tenth of the room is free, so that this is rare."""
+        entries = sorted(self._cached())
+        total = sum(size for _, size, _ in entries)
+        for _, size, path in entries:
+            if total <= self._cache_limit * 9 // 10:
+                break
+            with suppress(OSError):
+                path.unlink()
+            total -= size
+        self._cached_bytes = total
+
+
+def _path(root: Path, cid: Cid) -> Path:
+    name = cid.digest.hex()
+    return root / name[:2] / name
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _disk_error(path: Path, error: OSError) -> TransientError:
+    return TransientError(f"{path} can't be written: {error.strerror}; free some space or mend the disk.")

@@ -1,0 +1,140 @@
+"""Trustless gateways: one block a request, each byte verified, no faith in anything they say."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from urllib.parse import urljoin, urlsplit
+
+from hypernode_worker.core.types import Cid
+from hypernode_worker.errors import ContentInvalid, ContentNotFound, ContentTooLarge, EndpointDown, RateLimited
+from hypernode_worker.ipfs.dagpb import MAX_BLOCK_BYTES
+from hypernode_worker.ipfs.source import verify_block
+from hypernode_worker.ipfs.transport import Reply, Transport, parse_endpoint
+
+MAX_REDIRECTS = 3
+RAW_TYPE = "application/vnd.ipld.raw"
+_REDIRECTS = (301, 302, 303, 307, 308)
+_RATE_LIMIT_S = 30.0  # where a gateway gives no Retry-After
+# Ranges that lead to IPv4 inside: Python calls them global.
+_WRAPPED = tuple(ipaddress.ip_network(net) for net in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32"))
+
+
+class Gateway:
+    """A BlockSource over `GET /ipfs/CID?format=raw`.
+
+    The operator may name a gateway on this machine or network. Where a redirect leads is the gateway's choice, so one
+    that isn't private may not lead to a private address: the address is looked up, checked, and then used as checked.
+    """
+
+    def __init__(self, url: str, *, timeout_s: float, transport: Transport | None = None) -> None:
+        """Raises ConfigError when the URL isn't http(s)."""
+        self._endpoint = parse_endpoint(url, "IPFS_GATEWAY")
+        self._base = self._endpoint.url.removesuffix("/ipfs")
+        self._timeout_s = timeout_s
+        self._transport = transport or Transport()
+        self._quiet_until = 0.0
+
+    @property
+    def label(self) -> str:
+        return self._endpoint.label
+
+    async def block(self, cid: Cid) -> bytes:
+        now = asyncio.get_running_loop().time()
+        if now < self._quiet_until:
+            raise RateLimited(f"{self.label} asked for fewer requests.", retry_after_s=self._quiet_until - now)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                reply = await self._get(f"{self._base}/ipfs/{cid}?format=raw")
+        except TimeoutError as error:
+            raise EndpointDown(f"{self.label} gave no whole block within {self._timeout_s:g} s.") from error
+        except ContentTooLarge as error:
+            raise ContentInvalid(f"{self.label} answered more for {cid} than a block may have.") from error
+        if reply.status == 200:
+            if reply.headers.get("content-encoding", "identity").lower() != "identity":
+                raise EndpointDown(f"{self.label} packs its answers though it was asked not to.")
+            return verify_block(cid, reply.body, self.label)
+        raise self._failure(cid, reply)
+
+    async def close(self) -> None:
+        await self._transport.close()
+
+    def _failure(self, cid: Cid, reply: Reply) -> ContentNotFound | RateLimited | EndpointDown:
+        if reply.status == 429:
+            wait = reply.retry_after_s() or _RATE_LIMIT_S
+            self._quiet_until = asyncio.get_running_loop().time() + wait
+            return RateLimited(f"{self.label} asked for fewer requests (HTTP 429).", retry_after_s=wait)
+        if reply.status in (404, 410):
+            return ContentNotFound(f"{self.label} hasn't got {cid} (HTTP {reply.status}).")
+        return EndpointDown(f"{self.label} didn't give {cid} (HTTP {reply.status}).")
+
+    async def _get(self, url: str) -> Reply:
+        headers = {"accept": RAW_TYPE}
+        if self._endpoint.authorization:
+            headers["authorization"] = self._endpoint.authorization
+        server_name: str | None = None
+        for _ in range(MAX_REDIRECTS + 1):
+            reply = await self._transport.request(
+                "GET",
+                url,
+                label=self.label,
+                max_bytes=MAX_BLOCK_BYTES,
+                timeout_s=None,
+                headers=headers,
+                server_name=server_name,
+            )
+            if reply.status not in _REDIRECTS:
+                return reply
+            shown = urljoin(_shown(url, headers.get("host")), reply.headers.get("location", ""))
+            # Credentials are for the gateway that the operator named, not for where it points.
+            headers = {"accept": RAW_TYPE}
+            url, host, server_name = await self._follow(shown)
+            if host is not None:
+                headers["host"] = host
+        raise EndpointDown(f"{self.label} redirects more than {MAX_REDIRECTS} times.")
+
+    async def _follow(self, url: str) -> tuple[str, str | None, str | None]:
+        """URL to ask, Host header and TLS name of a redirect's target; the latter two None when asked as it stands."""
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port
+        except ValueError as error:
+            raise EndpointDown(f"{self.label} redirects to something that isn't a URL.") from error
+        if parts.scheme not in ("http", "https") or not host or parts.username is not None:
+            raise EndpointDown(f"{self.label} redirects to something that isn't a plain http(s) URL.")
+        if not await self._is_public(self._endpoint.host):
+            return url, None, None
+        addresses = await _resolve(host, self.label)
+        if not all(_is_global(address) for address in addresses):
+            raise EndpointDown(f"{self.label} redirects to a private address, which is refused.")
+        address = f"[{addresses[0]}]" if ":" in addresses[0] else addresses[0]
+        suffix = "" if port is None else f":{port}"
+        pinned = parts._replace(netloc=address + suffix).geturl()
+        shown = f"[{host}]" if ":" in host else host
+        return pinned, shown + suffix, host
+
+    async def _is_public(self, host: str) -> bool:
+        return all(_is_global(address) for address in await _resolve(host, self.label))
+
+
+def _shown(url: str, host: str | None) -> str:
+    return url if host is None else urlsplit(url)._replace(netloc=host).geturl()
+
+
+async def _resolve(host: str, label: str) -> list[str]:
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise EndpointDown(f"{label} leads to a host that has no address.") from error
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def _is_global(address: str) -> bool:
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.ipv4_mapped is not None:
+            ip = ip.ipv4_mapped
+        elif any(ip in net for net in _WRAPPED):
+            return False
+    return ip.is_global and not ip.is_multicast

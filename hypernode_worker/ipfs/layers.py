@@ -1,0 +1,121 @@
+"""Blocks from several places: here first, then each of the others, one started after the other, best first."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hypernode_worker.core.types import Cid
+from hypernode_worker.errors import ConfigError, ContentInvalid, ContentNotFound, HypernodeError
+from hypernode_worker.ipfs.blocks import EmbeddedStore
+from hypernode_worker.ipfs.source import BlockSource, verify_block
+
+HEAD_START_S = 2.0
+"""How long a place may stay silent before the next is asked as well."""
+SHUN_S = 300.0
+"""How long a place that gave wrong bytes is asked last."""
+_BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0)
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Remote:
+    source: BlockSource
+    shunned_until: float = 0.0
+    last_failure: str = ""
+
+
+class LayeredSource:
+    """A BlockSource over the embedded blocks and, when those miss, over remote ones; what it fetches it keeps.
+
+    Asks until somebody answers: fresh content takes time to be found, so the caller's timeout is the end. Without
+    remote sources a missing block is an answer at once.
+    """
+
+    label = "the content store"
+
+    def __init__(self, local: EmbeddedStore, remotes: Sequence[BlockSource], *, head_start_s: float) -> None:
+        self._local = local
+        self._remotes = [_Remote(source) for source in remotes]
+        self._head_start_s = head_start_s
+        self._flights: dict[Cid, asyncio.Task[bytes]] = {}
+        self._waiting: dict[Cid, int] = {}
+
+    async def block(self, cid: Cid) -> bytes:
+        """One verified block. Callers that want the same block at once share one request."""
+        data = await asyncio.to_thread(self._local.get, cid)
+        if data is not None:
+            return data
+        if not self._remotes:
+            raise ContentNotFound(f"{cid} isn't on this machine ({self._local.label}), and no gateway is set.")
+        return await self._shared(cid)
+
+    def failures(self) -> str:
+        """What each remote place answered last, for the message that nothing was found."""
+        return "; ".join(
+            f"{remote.source.label}: {remote.last_failure}" for remote in self._remotes if remote.last_failure
+        )
+
+    async def _shared(self, cid: Cid) -> bytes:
+        flight = self._flights.get(cid)
+        if flight is None:
+            flight = asyncio.create_task(self._fetch(cid), name=f"fetch {cid}")
+            self._flights[cid] = flight
+        self._waiting[cid] = self._waiting.get(cid, 0) + 1
+        try:
+            return await asyncio.shield(flight)
+        finally:
+            self._waiting[cid] -= 1
+            if not self._waiting[cid]:
+                del self._waiting[cid]
+                self._flights.pop(cid, None)
+                if not flight.done():
+                    flight.cancel()
+                    await asyncio.gather(flight, return_exceptions=True)
+
+    async def _fetch(self, cid: Cid) -> bytes:
+        attempt = 0
+        while True:
+            data = await self._ask_all(cid)
+            if data is not None:
+                await asyncio.to_thread(self._local.cache, cid, data)
+                return data
+            await asyncio.sleep(_BACKOFF_S[min(attempt, len(_BACKOFF_S) - 1)])
+            attempt += 1
+
+    async def _ask_all(self, cid: Cid) -> bytes | None:
+        """Each place in turn; a silent one gets company after its head start. None when all have failed."""
+        running: set[asyncio.Task[bytes | None]] = set()
+        now = asyncio.get_running_loop().time()
+        waiting = sorted(self._remotes, key=lambda remote: remote.shunned_until > now)
+        try:
+            while waiting or running:
+                if waiting:
+                    remote = waiting.pop(0)
+                    running.add(asyncio.create_task(self._ask(remote, cid), name=f"ask {remote.source.label}"))
+                timeout = self._head_start_s if waiting else None
+                done, running = await asyncio.wait(running, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    data = task.result()
+                    if data is not None:
+                        return data
+            return None
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    async def _ask(self, remote: _Remote, cid: Cid) -> bytes | None:
+        try:
+            return verify_block(cid, await remote.source.block(cid), remote.source.label)
+        except ConfigError:
+            raise
+        except ContentInvalid as error:
+            _log.warning("%s", error)
+            remote.shunned_until = asyncio.get_running_loop().time() + SHUN_S
+            remote.last_failure = "gave wrong bytes"
+        except HypernodeError as error:
+            remote.last_failure = str(error)
+        return None
