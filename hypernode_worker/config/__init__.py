@@ -1,0 +1,16 @@
+"""Settings: flag > environment > .env > config file > default, each with where it came from.
+
+layers.py    what was given, and where; names that are no setting
+settings.py  every setting: meaning, unit, default, bounds
+values.py    how text becomes a value
+load.py      load(flags=...) -> Loaded; masking
+example.py   .env.example
+"""
+
+from __future__ import annotations
+
+from hypernode_worker.config.layers import Flag
+from hypernode_worker.config.load import Loaded, is_secret, load, masked_url, shown
+from hypernode_worker.config.settings import LOCALNET_PROGRAM_ID, Settings
+
+__all__ = ["LOCALNET_PROGRAM_ID", "Flag", "Loaded", "Settings", "is_secret", "load", "masked_url", "shown"]
