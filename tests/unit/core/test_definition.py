@@ -59,47 +59,47 @@ def test_everything_optional_is_read() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("change", "field"),
-    [
-        ({"surprise": 1}, "surprise"),
-        ({"framework": "tensorflow"}, "framework"),
-        ({"operations": []}, "operations"),
-        ({"operations": [OPERATION] * 40}, "operations"),
-        ({"operations": [{"type": "shell", "command": "x"}]}, "operations[0].type"),
-        ({"operations": [{**OPERATION, "extra": 1}]}, "operations[0].extra"),
-        ({"operations": [{**OPERATION, "workdir": "/etc"}]}, "operations[0].workdir"),
-        ({"operations": [{**OPERATION, "workdir": "/workspace/../etc"}]}, "operations[0].workdir"),
-        ({"operations": [{**OPERATION, "workdir": "/workspaces"}]}, "operations[0].workdir"),
-        ({"operations": [{**OPERATION, "workdir": "workspace"}]}, "operations[0].workdir"),
-        ({"operations": [{**OPERATION, "command": ""}]}, "operations[0].command"),
-        ({"operations": [{**OPERATION, "command": []}]}, "operations[0].command"),
-        ({"operations": [{**OPERATION, "command": [1]}]}, "operations[0].command"),
-        ({"operations": [{**OPERATION, "command": "a\0b"}]}, "operations[0].command"),
-        ({"operations": [{**OPERATION, "command": "a" * 40_000}]}, "operations[0].command"),
-        ({"operations": [{**OPERATION, "timeout": 0}]}, "operations[0].timeout"),
-        ({"env": {"LD_PRELOAD": "x"}}, "env"),
-        ({"env": {"OUTPUT_DIR": "x"}}, "env"),
-        ({"env": {"NVIDIA_VISIBLE_DEVICES": "all"}}, "env"),
-        ({"env": {"1A": "x"}}, "env"),
-        ({"env": {"A B": "x"}}, "env"),
-        ({"env": {"A": 1}}, "env.A"),
-        ({"env": {f"A{n}": "" for n in range(200)}}, "env"),
-        ({"timeout": 0}, "timeout"),
-        ({"timeout": True}, "timeout"),
-        ({"timeout": 1.5}, "timeout"),
-        ({"timeout": "3600"}, "timeout"),
-        ({"files": "nonsense"}, "files"),
-        ({"files": 7}, "files"),
-        ({"image": "a b"}, "image"),
-        ({"image": "sha256:" + "0" * 64}, "image"),
-        ({"model": "x" * 1000}, "model"),
-        ({"requirements": {"ram_mb": -1}}, "requirements.ram_mb"),
-        ({"requirements": {"country": ["Germany"]}}, "requirements.country"),
-        ({"requirements": {"trust": 2}}, "requirements.trust"),
-        ({"framework": "custom", "operations": [{"type": "run"}]}, "operations[0].command"),
-    ],
-)
+MISTAKES: list[tuple[dict[str, Any], str]] = [
+    ({"surprise": 1}, "surprise"),
+    ({"framework": "tensorflow"}, "framework"),
+    ({"operations": []}, "operations"),
+    ({"operations": [OPERATION] * 40}, "operations"),
+    ({"operations": [{"type": "shell", "command": "x"}]}, "operations[0].type"),
+    ({"operations": [{**OPERATION, "extra": 1}]}, "operations[0].extra"),
+    ({"operations": [{**OPERATION, "workdir": "/etc"}]}, "operations[0].workdir"),
+    ({"operations": [{**OPERATION, "workdir": "/workspace/../etc"}]}, "operations[0].workdir"),
+    ({"operations": [{**OPERATION, "workdir": "/workspaces"}]}, "operations[0].workdir"),
+    ({"operations": [{**OPERATION, "workdir": "workspace"}]}, "operations[0].workdir"),
+    ({"operations": [{**OPERATION, "command": ""}]}, "operations[0].command"),
+    ({"operations": [{**OPERATION, "command": []}]}, "operations[0].command"),
+    ({"operations": [{**OPERATION, "command": [1]}]}, "operations[0].command"),
+    ({"operations": [{**OPERATION, "command": "a\0b"}]}, "operations[0].command"),
+    ({"operations": [{**OPERATION, "command": "a" * 40_000}]}, "operations[0].command"),
+    ({"operations": [{**OPERATION, "timeout": 0}]}, "operations[0].timeout"),
+    ({"env": {"LD_PRELOAD": "x"}}, "env"),
+    ({"env": {"OUTPUT_DIR": "x"}}, "env"),
+    ({"env": {"NVIDIA_VISIBLE_DEVICES": "all"}}, "env"),
+    ({"env": {"1A": "x"}}, "env"),
+    ({"env": {"A B": "x"}}, "env"),
+    ({"env": {"A": 1}}, "env.A"),
+    ({"env": {f"A{n}": "" for n in range(200)}}, "env"),
+    ({"timeout": 0}, "timeout"),
+    ({"timeout": True}, "timeout"),
+    ({"timeout": 1.5}, "timeout"),
+    ({"timeout": "3600"}, "timeout"),
+    ({"files": "nonsense"}, "files"),
+    ({"files": 7}, "files"),
+    ({"image": "a b"}, "image"),
+    ({"image": "sha256:" + "0" * 64}, "image"),
+    ({"model": "x" * 1000}, "model"),
+    ({"requirements": {"ram_mb": -1}}, "requirements.ram_mb"),
+    ({"requirements": {"country": ["Germany"]}}, "requirements.country"),
+    ({"requirements": {"trust": 2}}, "requirements.trust"),
+    ({"framework": "custom", "operations": [{"type": "run"}]}, "operations[0].command"),
+]
+
+
+@pytest.mark.parametrize(("change", "field"), MISTAKES)
 def test_a_mistake_is_refused_and_its_field_named(change: dict[str, Any], field: str) -> None:
     with pytest.raises(DefinitionInvalid) as error:
         read({**SEED, **change})
@@ -179,7 +179,7 @@ def test_image_references(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "A/b", "-x", "a:b:c:", "a" * 600, "0" * 64, "x@sha256:12", "a-" * 250, "--privileged"]
+    "text", ["", "a/B", "-x", "a:b:c:", "a" * 600, "0" * 64, "x@sha256:12", "a-" * 250, "--privileged"]
 )
 def test_what_is_no_image_reference(text: str) -> None:
     assert not is_image_reference(text)
