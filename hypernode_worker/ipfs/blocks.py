@@ -1,7 +1,7 @@
 """The embedded store: a folder of blocks that all processes of one user share.
 
     DIR/blocks/ab/<digest>   what was added here; stays
-    DIR/cache/ab/<digest>    what was fetched; the oldest go once `cache_bytes` is passed
+    DIR/cache/ab/<digest>    what was fetched; within each `ab` the longest unused go once its share is passed
     DIR/pins/<cid>           an empty file for each root that was added, so that a later eviction knows what to keep
     DIR/tmp/                 files being written; each is renamed into place when whole
 
@@ -19,6 +19,7 @@ import asyncio
 import logging
 import os
 import secrets
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +31,7 @@ from hypernode_worker.errors import ConfigError, ContentInvalid, ContentNotFound
 from hypernode_worker.ipfs.dagpb import MAX_BLOCK_BYTES
 
 CACHE_BYTES = 10 << 30
-"""Default bound of what was fetched."""
+"""Default bound of what was fetched; under 512 MiB the bound is not exact, 0 keeps nothing."""
 
 _STALE_S = 86_400.0  # a temporary file this old belongs to nobody any more
 _SYNC_THREADS = 8
@@ -47,8 +48,9 @@ class EmbeddedStore:
         self._cache = folder / "cache"
         self._pins = folder / "pins"
         self._tmp = folder / "tmp"
-        self._cache_limit = cache_bytes
-        self._cached_bytes: int | None = None  # as of the last count, plus what this process added since
+        self._share = max(cache_bytes // 256, MAX_BLOCK_BYTES) if cache_bytes > 0 else 0
+        self._cached: dict[Path, int] = {}  # bytes in a folder of the cache: as counted, plus what was added here since
+        self._counting = threading.Lock()
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             for part in (self._blocks, self._cache, self._pins, self._tmp):
@@ -75,11 +77,14 @@ class EmbeddedStore:
 
     def get(self, cid: Cid) -> bytes | None:
         """One verified block from what was added or fetched; None when it isn't there."""
-        for root in (self._blocks, self._cache):
-            data = self._read(_path(root, cid), cid)
+        data = self._read(_path(self._blocks, cid), cid)
+        if data is None:
+            path = _path(self._cache, cid)
+            data = self._read(path, cid)
             if data is not None:
-                return data
-        return None
+                with suppress(OSError):
+                    os.utime(path)  # so that what is used stays
+        return data
 
     def owns(self, cid: Cid) -> bool:
         """The block is here to stay, and whole."""
@@ -95,19 +100,18 @@ class EmbeddedStore:
     def cache(self, cid: Cid, block: bytes) -> None:
         """Keeps a verified block that was fetched, as long as there is room. A full disk is no error."""
         path = _path(self._cache, cid)
-        if path.exists():
+        if not self._share or path.exists():
             return
         try:
             self._write(path, block)
         except TransientError as error:
             _log.warning("A fetched block isn't kept: %s", error)
             return
-        if self._cached_bytes is None:
-            self._cached_bytes = sum(size for _, size, _ in self._cached())
-        else:
-            self._cached_bytes += len(block)
-        if self._cached_bytes > self._cache_limit:
-            self._evict()
+        folder = path.parent
+        with self._counting:
+            known = self._cached.get(folder)
+            total = sum(size for _, size, _ in _files(folder)) if known is None else known + len(block)
+            self._cached[folder] = total if total <= self._share else _evict(folder, self._share * 9 // 10)
 
     # --- pins
 
@@ -187,24 +191,26 @@ class EmbeddedStore:
                 if entry.stat(follow_symlinks=False).st_mtime < limit:
                     Path(entry.path).unlink()
 
-    def _cached(self) -> Iterator[tuple[float, int, Path]]:
-        for shard in self._cache.iterdir():
-            for entry in os.scandir(shard):
-                with suppress(OSError):
-                    found = entry.stat(follow_symlinks=False)
-                    yield found.st_mtime, found.st_size, Path(entry.path)
 
-    def _evict(self) -> None:
-        """Removes the oldest fetched blocks until a tenth of the room is free, so that this is rare."""
-        entries = sorted(self._cached())
-        total = sum(size for _, size, _ in entries)
-        for _, size, path in entries:
-            if total <= self._cache_limit * 9 // 10:
-                break
-            with suppress(OSError):
-                path.unlink()
-            total -= size
-        self._cached_bytes = total
+def _files(folder: Path) -> Iterator[tuple[float, int, Path]]:
+    """Time of last use, size and path of each file."""
+    for entry in os.scandir(folder):
+        with suppress(OSError):
+            found = entry.stat(follow_symlinks=False)
+            yield found.st_mtime, found.st_size, Path(entry.path)
+
+
+def _evict(folder: Path, limit: int) -> int:
+    """Removes the longest unused files until `limit` bytes are left; how many there are then."""
+    entries = sorted(_files(folder))
+    total = sum(size for _, size, _ in entries)
+    for _, size, path in entries:
+        if total <= limit:
+            break
+        with suppress(OSError):
+            path.unlink()
+        total -= size
+    return total
 
 
 def _path(root: Path, cid: Cid) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+from collections.abc import Awaitable, Callable
 from urllib.parse import urljoin, urlsplit
 
 from hypernode_worker.core.types import Cid
@@ -16,9 +17,18 @@ from hypernode_worker.ipfs.transport import Reply, Transport, parse_endpoint
 MAX_REDIRECTS = 3
 RAW_TYPE = "application/vnd.ipld.raw"
 _REDIRECTS = (301, 302, 303, 307, 308)
+_PROBE = "bafkqaaa"  # the empty block inside its own CID
 _RATE_LIMIT_S = 30.0  # where a gateway gives no Retry-After
 # Ranges that lead to IPv4 inside: Python calls them global.
 _WRAPPED = tuple(ipaddress.ip_network(net) for net in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32"))
+
+Resolve = Callable[[str], Awaitable[list[str]]]
+
+
+async def resolve(host: str) -> list[str]:
+    """The addresses of a host, as the system knows them. Raises OSError or UnicodeError."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 class Gateway:
@@ -28,12 +38,13 @@ class Gateway:
     that isn't private may not lead to a private address: the address is looked up, checked, and then used as checked.
     """
 
-    def __init__(self, url: str, *, timeout_s: float, transport: Transport | None = None) -> None:
-        """Raises ConfigError when the URL isn't http(s)."""
+    def __init__(self, url: str, *, timeout_s: float, transport: Transport, resolve: Resolve = resolve) -> None:
+        """The transport stays its owner's. Raises ConfigError when the URL isn't http(s)."""
         self._endpoint = parse_endpoint(url, "IPFS_GATEWAY")
         self._base = self._endpoint.url.removesuffix("/ipfs")
         self._timeout_s = timeout_s
-        self._transport = transport or Transport()
+        self._transport = transport
+        self._resolve = resolve
         self._quiet_until = 0.0
 
     @property
@@ -57,8 +68,17 @@ class Gateway:
             return verify_block(cid, reply.body, self.label)
         raise self._failure(cid, reply)
 
-    async def close(self) -> None:
-        await self._transport.close()
+    async def check(self) -> None:
+        """Asks for the empty block, which every gateway has. Raises EndpointDown, RateLimited."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                reply = await self._get(f"{self._base}/ipfs/{_PROBE}?format=raw")
+        except TimeoutError as error:
+            raise EndpointDown(f"{self.label} didn't answer within {self._timeout_s:g} s.") from error
+        except ContentTooLarge as error:
+            raise EndpointDown(f"{self.label} answers more than it was asked for.") from error
+        if reply.status != 200 or reply.body:
+            raise EndpointDown(f"{self.label} serves no raw blocks (HTTP {reply.status}); name a trustless gateway.")
 
     def _failure(self, cid: Cid, reply: Reply) -> ContentNotFound | RateLimited | EndpointDown:
         if reply.status == 429:
@@ -105,7 +125,7 @@ class Gateway:
             raise EndpointDown(f"{self.label} redirects to something that isn't a plain http(s) URL.")
         if not await self._is_public(self._endpoint.host):
             return url, None, None
-        addresses = await _resolve(host, self.label)
+        addresses = await self._addresses(host)
         if not all(_is_global(address) for address in addresses):
             raise EndpointDown(f"{self.label} redirects to a private address, which is refused.")
         address = f"[{addresses[0]}]" if ":" in addresses[0] else addresses[0]
@@ -115,19 +135,17 @@ class Gateway:
         return pinned, shown + suffix, host
 
     async def _is_public(self, host: str) -> bool:
-        return all(_is_global(address) for address in await _resolve(host, self.label))
+        return all(_is_global(address) for address in await self._addresses(host))
+
+    async def _addresses(self, host: str) -> list[str]:
+        try:
+            return await self._resolve(host)
+        except (OSError, UnicodeError) as error:
+            raise EndpointDown(f"{self.label} leads to a host that has no address.") from error
 
 
 def _shown(url: str, host: str | None) -> str:
     return url if host is None else urlsplit(url)._replace(netloc=host).geturl()
-
-
-async def _resolve(host: str, label: str) -> list[str]:
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise EndpointDown(f"{label} leads to a host that has no address.") from error
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
 def _is_global(address: str) -> bool:

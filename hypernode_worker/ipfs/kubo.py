@@ -22,15 +22,13 @@ _SLACK_S = 2.0  # Kubo's own timeout comes first, so that it says what it misses
 class KuboStore:
     """Publisher and BlockSource over a Kubo node's RPC."""
 
-    def __init__(
-        self, url: str, *, auth: str | None = None, block_timeout_s: float, transport: Transport | None = None
-    ) -> None:
+    def __init__(self, url: str, *, auth: str | None = None, block_timeout_s: float, transport: Transport) -> None:
         """`auth`: 'bearer:TOKEN' or 'basic:USER:PASSWORD'. Raises ConfigError."""
         self._endpoint = parse_endpoint(url, "IPFS_API_URL")
         self._base = self._endpoint.url.removesuffix("/api/v0")
         self._authorization = _authorization(auth) if auth else self._endpoint.authorization
         self._block_timeout_s = block_timeout_s
-        self._transport = transport or Transport()
+        self._transport = transport
 
     @property
     def label(self) -> str:
@@ -77,9 +75,6 @@ class KuboStore:
         if reply.status == 500 and "not pinned" in _message(reply):
             return False
         raise self._trouble("pin/ls", reply)
-
-    async def close(self) -> None:
-        await self._transport.close()
 
     async def _post(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hypernode_worker.core.types import Cid
@@ -16,6 +16,8 @@ HEAD_START_S = 2.0
 """How long a place may stay silent before the next is asked as well."""
 SHUN_S = 300.0
 """How long a place that gave wrong bytes is asked last."""
+SLOW_S = 30.0
+"""How long a place that was down, busy or overtaken is asked after the others."""
 _BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 _log = logging.getLogger(__name__)
 
@@ -24,7 +26,12 @@ _log = logging.getLogger(__name__)
 class _Remote:
     source: BlockSource
     shunned_until: float = 0.0
+    slow_until: float = 0.0
     last_failure: str = ""
+
+    def turn(self, now: float) -> int:
+        """0 is asked before 1 before 2."""
+        return 2 if self.shunned_until > now else int(self.slow_until > now)
 
 
 class LayeredSource:
@@ -73,7 +80,7 @@ class LayeredSource:
                 self._flights.pop(cid, None)
                 if not flight.done():
                     flight.cancel()
-                    await asyncio.gather(flight, return_exceptions=True)
+                await asyncio.gather(flight, return_exceptions=True)
 
     async def _fetch(self, cid: Cid) -> bytes:
         attempt = 0
@@ -87,25 +94,34 @@ class LayeredSource:
 
     async def _ask_all(self, cid: Cid) -> bytes | None:
         """Each place in turn; a silent one gets company after its head start. None when all have failed."""
-        running: set[asyncio.Task[bytes | None]] = set()
-        now = asyncio.get_running_loop().time()
-        waiting = sorted(self._remotes, key=lambda remote: remote.shunned_until > now)
+        running: dict[asyncio.Task[bytes | None], _Remote] = {}
+        clock = asyncio.get_running_loop().time
+        waiting = sorted(self._remotes, key=lambda remote: remote.turn(clock()))
         try:
             while waiting or running:
                 if waiting:
                     remote = waiting.pop(0)
-                    running.add(asyncio.create_task(self._ask(remote, cid), name=f"ask {remote.source.label}"))
+                    task = asyncio.create_task(self._ask(remote, cid), name=f"ask {remote.source.label}")
+                    running[task] = remote
                 timeout = self._head_start_s if waiting else None
-                done, running = await asyncio.wait(running, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait(running, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
+                    winner = running.pop(task)
                     data = task.result()
                     if data is not None:
+                        self._overtaken(winner, running.values(), clock())
                         return data
             return None
         finally:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
+
+    def _overtaken(self, winner: _Remote, others: Iterable[_Remote], now: float) -> None:
+        """Whoever was asked before the winner and is still silent is slow."""
+        for remote in others:
+            if remote.turn(now) <= winner.turn(now):
+                remote.slow_until = now + SLOW_S
 
     async def _ask(self, remote: _Remote, cid: Cid) -> bytes | None:
         try:
@@ -118,4 +134,6 @@ class LayeredSource:
             remote.last_failure = "gave wrong bytes"
         except HypernodeError as error:
             remote.last_failure = str(error)
+            if not isinstance(error, ContentNotFound):
+                remote.slow_until = asyncio.get_running_loop().time() + SLOW_S
         return None

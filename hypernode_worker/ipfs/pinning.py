@@ -6,6 +6,7 @@ import asyncio
 import json
 import secrets
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import cast
 from urllib.parse import urlencode, urlsplit
 
@@ -30,14 +31,14 @@ class PinningService:
     (kubo-cid-v1), it knows no empty directories, and what it answers is checked.
     """
 
-    def __init__(self, url: str, token: str, *, transport: Transport | None = None) -> None:
+    def __init__(self, url: str, token: str, *, transport: Transport) -> None:
         """`url`: the file endpoint, or the JSON endpoint beside it. Raises ConfigError."""
         self._endpoint = parse_endpoint(url, _SETTING)
         if not token.isascii() or not token.isprintable() or " " in token:
             raise ConfigError(f"{_TOKEN.capitalize()} has characters that no token has; copy it again.")
         self._url = _file_endpoint(self._endpoint.url)
         self._headers = {"authorization": f"Bearer {token}"}
-        self._transport = transport or Transport()
+        self._transport = transport
 
     @property
     def label(self) -> str:
@@ -45,14 +46,19 @@ class PinningService:
 
     async def publish(self, root: Cid, blocks: BlockSource) -> None:
         boundary = f"hypernode-worker-{secrets.token_hex(16)}"
+        form = await _lay_out(root, blocks, boundary)
         reply = await self._transport.request(
             "POST",
             self._url,
             label=self.label,
             max_bytes=JSON_BYTES,
             timeout_s=None,
-            headers={**self._headers, "content-type": f"multipart/form-data; boundary={boundary}"},
-            content=_form(root, blocks, boundary),
+            headers={
+                **self._headers,
+                "content-type": f"multipart/form-data; boundary={boundary}",
+                "content-length": str(form.length),
+            },
+            content=form.stream(),
         )
         if reply.status not in (200, 201):
             raise self._trouble(reply)
@@ -75,9 +81,6 @@ class PinningService:
         if not isinstance(rows, list):
             return False
         return any(_is_row_of(row, root) for row in cast("list[object]", rows))
-
-    async def close(self) -> None:
-        await self._transport.close()
 
     def _compare(self, root: Cid, reply: Reply) -> None:
         answered = _json(reply.body).get("IpfsHash")
@@ -112,25 +115,54 @@ def _is_row_of(row: object, root: Cid) -> bool:
         return False
 
 
-async def _form(root: Cid, blocks: BlockSource, boundary: str) -> AsyncIterator[bytes]:
-    """The multipart body: each file with its path below the root's name, then the options."""
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """A multipart body whose length is known before it is read: not every service takes a chunked upload."""
+
+    reader: DagReader
+    files: tuple[tuple[bytes, Cid], ...]
+    tail: bytes
+    length: int
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        for head, cid in self.files:
+            yield head
+            async for chunk in _bytes_of(self.reader, await self.reader.node(cid)):
+                yield chunk
+            yield b"\r\n"
+        yield self.tail
+
+
+async def _lay_out(root: Cid, blocks: BlockSource, boundary: str) -> _Form:
+    """Each file with its path below the root's name, then the options."""
     reader = DagReader(blocks, max_bytes=_UNBOUNDED, max_files=_UNBOUNDED)
     name = str(root)
+    files: list[tuple[bytes, Cid]] = []
+    length = 0
     async for path, node in _files(reader, root, name):
-        # Browsers' rule for a form's file names: quotes and line ends percent-encoded, the rest as UTF-8.
-        quoted = path.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
-        yield (
-            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{quoted}"\r\n'
-            "Content-Type: application/octet-stream\r\n\r\n"
-        ).encode()
-        async for chunk in _bytes_of(reader, node):
-            yield chunk
-        yield b"\r\n"
-    for field, value in (("pinataOptions", {"cidVersion": 1}), ("pinataMetadata", {"name": name})):
-        yield (
-            f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"\r\n\r\n{json.dumps(value)}\r\n'
-        ).encode()
-    yield f"--{boundary}--\r\n".encode()
+        head = _part(boundary, "file", path)
+        files.append((head, node.cid))
+        length += len(head) + node.file_bytes + len(b"\r\n")
+    options = json.dumps({"cidVersion": 1}).encode()
+    metadata = json.dumps({"name": name}).encode()
+    tail = (
+        _part(boundary, "pinataOptions")
+        + options
+        + b"\r\n"
+        + _part(boundary, "pinataMetadata")
+        + metadata
+        + f"\r\n--{boundary}--\r\n".encode()
+    )
+    return _Form(reader, tuple(files), tail, length + len(tail))
+
+
+def _part(boundary: str, field: str, filename: str | None = None) -> bytes:
+    head = f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"'
+    if filename is not None:
+        # Browsers' rule for names in forms: quotes and line ends percent-encoded, the rest as UTF-8.
+        quoted = filename.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
+        head += f'; filename="{quoted}"\r\nContent-Type: application/octet-stream'
+    return f"{head}\r\n\r\n".encode()
 
 
 async def _files(reader: DagReader, root: Cid, name: str) -> AsyncIterator[tuple[str, Node]]:

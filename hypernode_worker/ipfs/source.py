@@ -39,8 +39,6 @@ class Publisher(Protocol):
         """It keeps this DAG (pinned)."""
         ...
 
-    async def close(self) -> None: ...
-
 
 def verify_block(cid: Cid, data: bytes, label: str) -> bytes:
     """The same bytes, if they are those of the CID. Raises ContentInvalid."""

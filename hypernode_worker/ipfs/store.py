@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TypeVar
 
 from hypernode_worker.core.ports import Reach
 from hypernode_worker.core.types import Cid
-from hypernode_worker.errors import ConfigError, ContentInvalid, ContentNotFound, EndpointDown
+from hypernode_worker.errors import ConfigError, ContentInvalid, ContentNotFound, EndpointDown, HypernodeError
 from hypernode_worker.ipfs.blocks import CACHE_BYTES, EmbeddedStore
 from hypernode_worker.ipfs.export import export
+from hypernode_worker.ipfs.gateways import Gateway
 from hypernode_worker.ipfs.importer import EMPTY_DIRECTORY, Importer, Part
+from hypernode_worker.ipfs.kubo import KuboStore
 from hypernode_worker.ipfs.layers import HEAD_START_S, LayeredSource
+from hypernode_worker.ipfs.pinning import PinningService
 from hypernode_worker.ipfs.reader import DagReader
 from hypernode_worker.ipfs.source import BlockSource, Publisher
 from hypernode_worker.ipfs.threads import in_thread
+from hypernode_worker.ipfs.transport import Transport
 from hypernode_worker.ipfs.unixfs import DEFAULT_PROFILE, Profile, profile_named
 
 PINNING_PROFILE = "kubo-cid-v1"
@@ -51,16 +54,16 @@ class LayeredStore:
         remotes: Sequence[BlockSource],
         only_files: bool = False,
         head_start_s: float = HEAD_START_S,
-        closing: Sequence[Callable[[], Awaitable[None]]] = (),
+        transport: Transport | None = None,
     ) -> None:
-        """`only_files`: the publisher knows no empty directories, so they are left out."""
+        """`only_files`: the publisher knows no empty directories, so they are left out. Closes `transport`."""
         self._local = local
         self._profile = profile
         self._publisher = publisher
         self._remotes = tuple(remotes)
         self._source = LayeredSource(local, remotes, head_start_s=head_start_s)
         self._only_files = only_files
-        self._closing = tuple(closing)
+        self._transport = transport
 
     @property
     def blocks(self) -> EmbeddedStore:
@@ -110,7 +113,7 @@ class LayeredStore:
         await self._in_time(cid, timeout_s, lambda: export(reader, cid, destination))
 
     async def check(self) -> str:
-        """Raises what writing and reading raise; EndpointDown when a publisher lost what it had confirmed."""
+        """Raises what writing and reading raise; EndpointDown when the content is lost or no gateway answers."""
         started = asyncio.get_running_loop().time()
         cid = await self.add_bytes(_CHECK_BYTES)
         if await self.read(cid, max_bytes=len(_CHECK_BYTES), timeout_s=CHECK_TIMEOUT_S) != _CHECK_BYTES:
@@ -120,12 +123,25 @@ class LayeredStore:
             raise EndpointDown(f"{where} confirmed {cid} but doesn't list it; try again, then check the service.")
         milliseconds = (asyncio.get_running_loop().time() - started) * 1000
         who = "anyone on IPFS" if self.reach is Reach.NETWORK else "programs on this machine"
-        return f"wrote {cid} and read it back in {milliseconds:.0f} ms, for {who}; {self.description}"
+        told = await self._check_gateways()
+        return f"wrote {cid} and read it back in {milliseconds:.0f} ms, for {who}{told}; {self.description}"
+
+    async def _check_gateways(self) -> str:
+        gateways = [source for source in self._remotes if isinstance(source, Gateway)]
+        answers = await asyncio.gather(*(gateway.check() for gateway in gateways), return_exceptions=True)
+        failures = [answer for answer in answers if isinstance(answer, BaseException)]
+        for failure in failures:
+            if not isinstance(failure, HypernodeError):
+                raise failure
+        if failures and len(failures) == len(self._remotes):
+            raise EndpointDown(f"No gateway answers ({failures[0]}); set IPFS_GATEWAY to one that does.") from failures[
+                0
+            ]
+        return f", {len(gateways) - len(failures)} of {len(gateways)} gateways answer" if gateways else ""
 
     async def close(self) -> None:
-        async with AsyncExitStack() as stack:
-            for close in self._closing:
-                stack.push_async_callback(close)
+        if self._transport is not None:
+            await self._transport.close()
 
     async def _add(self, work: Callable[[Importer], Part]) -> Cid:
         part = await self._import(work)
@@ -218,38 +234,26 @@ def open_store(
         ConfigError: a URL, profile or folder that can't be used.
     """
     local = EmbeddedStore(blocks_dir, cache_bytes=cache_bytes)
+    transport = Transport()
     publisher: Publisher | None = None
     remotes: list[BlockSource] = []
-    closing: list[Callable[[], Awaitable[None]]] = []
+    only_files = False
     if kubo_url:
-        from hypernode_worker.ipfs.kubo import KuboStore
-
-        kubo = KuboStore(kubo_url, auth=kubo_auth, block_timeout_s=block_timeout_s)
+        kubo = KuboStore(kubo_url, auth=kubo_auth, block_timeout_s=block_timeout_s, transport=transport)
         publisher = kubo
         remotes.append(kubo)
-        closing.append(kubo.close)
     elif upload_token:
         if not upload_url:
             raise ConfigError("A pinning token is set but no address; set IPFS_UPLOAD_URL.")
-        from hypernode_worker.ipfs.pinning import PinningService
-
-        publisher = PinningService(upload_url, upload_token)
-        closing.append(publisher.close)
-    if gateways:
-        from hypernode_worker.ipfs.gateways import Gateway
-
-        for url in gateways:
-            gateway = Gateway(url, timeout_s=block_timeout_s)
-            remotes.append(gateway)
-            closing.append(gateway.close)
-    only_files = publisher is not None and not kubo_url
-    name = profile or (PINNING_PROFILE if only_files else DEFAULT_PROFILE)
+        publisher = PinningService(upload_url, upload_token, transport=transport)
+        only_files = True
+    remotes.extend(Gateway(url, timeout_s=block_timeout_s, transport=transport) for url in gateways)
     return LayeredStore(
         local,
-        profile_named(name),
+        profile_named(profile or (PINNING_PROFILE if only_files else DEFAULT_PROFILE)),
         publisher=publisher,
         remotes=remotes,
         only_files=only_files,
         head_start_s=head_start_s,
-        closing=closing,
+        transport=transport,
     )

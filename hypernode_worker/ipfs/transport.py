@@ -98,9 +98,9 @@ class Transport:
             EndpointDown: it can't be reached, is slow, or doesn't speak HTTP.
             ContentTooLarge: the answer is longer than `max_bytes`.
         """
+        client = await self._get()
         import httpx2
 
-        client = await self._get()
         extensions = {"sni_hostname": server_name} if server_name else {}
         try:
             async with asyncio.timeout(timeout_s):
