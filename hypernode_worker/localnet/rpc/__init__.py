@@ -1,0 +1,1 @@
+"""Solana's JSON-RPC over a Bank, without sockets."""
