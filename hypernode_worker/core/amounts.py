@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal
 
 from hypernode_worker.core.types import LAMPORTS_PER_SOL
 
@@ -22,6 +21,8 @@ def parse_amount(text: str) -> int:
         raise ValueError(
             f"{text[:40]!r} is not an amount: write whole base units (250) or SOL with its suffix (0.001SOL)"
         )
+    from decimal import Decimal
+
     value = Decimal(match["number"].replace("_", ""))
     if (match["unit"] or "").lower() == "sol":
         value *= LAMPORTS_PER_SOL

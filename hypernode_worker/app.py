@@ -1,0 +1,82 @@
+"""Composition root: settings become wired objects. The only module that knows everyone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from solders.keypair import Keypair
+
+    from hypernode_worker.client import Client
+    from hypernode_worker.config import Loaded, Settings
+    from hypernode_worker.ipfs import LayeredStore
+    from hypernode_worker.solana.client import SolanaClient
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def is_local_chain(settings: Settings) -> bool:
+    """The chain is on this machine, and so, it is assumed, are its workers."""
+    return all(urlsplit(url).hostname in _LOOPBACK for url in settings.solana_rpc_url)
+
+
+def load_wallet(settings: Settings) -> Keypair:
+    """The key that signs. Raises ConfigError: missing, readable by others, malformed."""
+    from hypernode_worker.solana.keypair import load_keypair
+
+    return load_keypair(settings.keypair_path)
+
+
+@asynccontextmanager
+async def open_chain(loaded: Loaded, *, signs: bool) -> AsyncGenerator[SolanaClient]:
+    """The chain; with `signs` the key file is read, else everything is read-only."""
+    from solders.pubkey import Pubkey
+
+    from hypernode_worker.solana.client import open_chain as connect
+
+    settings = loaded.settings
+    async with connect(
+        settings.solana_rpc_url,
+        ws_url=settings.solana_ws_url,
+        program_id=Pubkey.from_string(settings.program_id),
+        wallet=load_wallet(settings) if signs else None,
+        commitment=settings.commitment,
+        poll_interval_s=settings.polling_interval / 1000,
+        max_priority_fee_lamports=settings.max_priority_fee,
+        timeout_s=settings.rpc_timeout / 1000,
+    ) as chain:
+        yield chain
+
+
+@asynccontextmanager
+async def open_store(loaded: Loaded) -> AsyncGenerator[LayeredStore]:
+    """The content store: Kubo, a pinning service or the embedded one, behind gateways."""
+    from hypernode_worker.ipfs import open_store as connect
+
+    settings = loaded.settings
+    auth, token = settings.ipfs_api_auth, settings.ipfs_upload_token
+    store = connect(
+        blocks_dir=settings.ipfs_store_dir,
+        kubo_url=settings.ipfs_api_url,
+        kubo_auth=auth.get_secret_value() if auth else None,
+        upload_url=settings.ipfs_upload_url,
+        upload_token=token.get_secret_value() if token else None,
+        gateways=settings.ipfs_gateway,
+        profile=settings.ipfs_profile,
+    )
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@asynccontextmanager
+async def open_client(loaded: Loaded, *, local_only: bool = False, signs: bool = True) -> AsyncGenerator[Client]:
+    """What a client does. `local_only`: a worker on this machine may take what is posted."""
+    from hypernode_worker.client import Client
+
+    async with open_chain(loaded, signs=signs) as chain, open_store(loaded) as store:
+        yield Client(chain, store, same_machine=local_only or is_local_chain(loaded.settings))

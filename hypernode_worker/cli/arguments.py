@@ -1,0 +1,55 @@
+"""Arguments as people type them: addresses, amounts. Each error says what was wrong with which one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hypernode_worker.errors import ConfigError
+
+if TYPE_CHECKING:
+    from solders.pubkey import Pubkey
+
+    from hypernode_worker.config import Loaded
+
+
+def read_address(text: str, name: str) -> Pubkey:
+    """An address. Raises ConfigError, which names the argument."""
+    from solders.pubkey import Pubkey
+
+    try:
+        return Pubkey.from_string(text.strip())
+    except ValueError:
+        raise ConfigError(f"{name} {text[:60]!r} is no address: it is the base58 of 32 bytes.") from None
+
+
+def read_sol(text: str) -> int:
+    """Lamports from a number of SOL: here the unit is clear, so its suffix may be left out."""
+    from hypernode_worker.core.amounts import parse_amount
+
+    typed = text.strip()
+    try:
+        lamports = parse_amount(typed if typed.lower().endswith("sol") else f"{typed}SOL")
+    except ValueError as error:
+        raise ConfigError(f"{error}.") from None
+    if lamports == 0:
+        raise ConfigError("The amount is zero; name how much SOL.")
+    return lamports
+
+
+def read_price(text: str | None, *, native: bool) -> int | None:
+    """Base units a second, from '250' or '0.001SOL'; SOL is refused where the market pays in another token."""
+    from hypernode_worker.core.amounts import is_sol, parse_amount
+
+    if text is None:
+        return None
+    if is_sol(text) and not native:
+        raise ConfigError(f"--price {text[:40]} is in SOL, and this market pays in a token: write its base units.")
+    try:
+        return parse_amount(text)
+    except ValueError as error:
+        raise ConfigError(f"--price: {error}.") from None
+
+
+def market_of(loaded: Loaded) -> Pubkey:
+    """The market of --market or MARKET_PUBKEY."""
+    return read_address(loaded.require_market(), "market")
