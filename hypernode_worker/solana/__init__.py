@@ -1,0 +1,1 @@
+"""The Solana side: the markets program, its codec, and a client for the chain."""

@@ -1,0 +1,16 @@
+//! A market of compute: clients post jobs with an escrow, nodes claim and run them and are paid.
+//!
+//! `instruction.rs` lists what the program can be told, `state/` what it stores, `processor/` holds one file for
+//! each instruction, `escrow.rs` everything that moves money. The contract is `idl/hypernode_markets.json`.
+
+#![no_std]
+
+#[cfg(not(feature = "no-entrypoint"))]
+mod entrypoint;
+pub mod error;
+pub mod escrow;
+pub mod event;
+pub mod guard;
+pub mod instruction;
+pub mod processor;
+pub mod state;

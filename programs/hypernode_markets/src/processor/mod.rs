@@ -1,0 +1,21 @@
+//! One file for each instruction: accounts, checks, effect, event. `settlement` is what several of them share.
+
+pub mod begin_job;
+pub mod cancel_job;
+pub mod checkpoint_job;
+pub mod close_job;
+pub mod close_market;
+pub mod create_job;
+pub mod create_market;
+pub mod deregister_node;
+pub mod extend_job;
+pub mod finish_job;
+pub mod heartbeat_node;
+pub mod register_node;
+pub mod release_job;
+pub mod settle_job;
+mod settlement;
+pub mod stop_job;
+pub mod timeout_job;
+pub mod update_market;
+pub mod work_job;

@@ -1,0 +1,40 @@
+//! Settles a submitted job (its client at once, anyone after the review), or pays what a finished job still owes.
+
+use pinocchio::{AccountView, Address};
+
+use super::settlement::{holder, settle};
+use crate::error::Error;
+use crate::escrow::Pay;
+use crate::event::JobDelivered;
+use crate::guard::{ensure, load_mut, signer, Result};
+use crate::instruction::SettleJob;
+use crate::state::{Job, JobState, Now};
+
+#[inline(never)]
+pub fn process(program: &Address, accounts: &[AccountView], _: &SettleJob) -> Result {
+    let [caller, job, node, payout_to, client_to, fee_to, escrow, token_program, ..] = accounts else {
+        return Err(Error::NotEnoughAccounts.into());
+    };
+    signer(caller)?;
+    let state = load_mut::<Job>(job, program)?;
+    let pay = Pay { payout_to, client_to, fee_to, escrow, token_program };
+    if state.is_terminal() {
+        return deliver(job, state, &pay, program);
+    }
+    state.require(JobState::SUBMITTED)?;
+    let now = Now::read()?;
+    let due = caller.address() == &state.client || state.passed(now);
+    ensure(due, Error::DeadlineNotPassed)?;
+    let worker = holder(node, state, program)?;
+    settle(job, state, worker, &pay, now, program)
+}
+
+/// Pays what is owed to those whose accounts are given and can receive it now.
+fn deliver(job: &AccountView, state: &mut Job, pay: &Pay, program: &Address) -> Result {
+    let owed = [&state.owed_node, &state.owed_fee, &state.owed_client];
+    ensure(owed.iter().any(|o| o.get() > 0), Error::NothingOwed)?;
+    let delivered = pay.deliver(job, state, false, program)?;
+    ensure(delivered, Error::NothingDelivered)?;
+    JobDelivered::emit(*job.address(), state.owed_node, state.owed_fee, state.owed_client);
+    Ok(())
+}
