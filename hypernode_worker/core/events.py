@@ -201,10 +201,11 @@ class RunSettled(RunEvent):
     """finish_job was seen at the chosen commitment without an error.
 
     Attributes:
+        signature: None when it was seen on chain after an answer had been lost.
         under_review: the market pays after its review period.
     """
 
-    signature: Signature
+    signature: Signature | None
     result_cid: Cid
     exit_status: int
     outcome: RunOutcome

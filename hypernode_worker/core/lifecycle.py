@@ -19,6 +19,10 @@ from hypernode_worker.core.types import Slot
 __all__ = ["Action", "Effect", "Observation", "Progress", "RunOutcome", "StopRequest", "decide"]
 
 
+GIVE_UP_S = 3600.0
+"""How long after the deadline settling is still tried: late is fine until someone has timed the job out."""
+
+
 class StopRequest(Enum):
     """What the operator asked of the worker."""
 
@@ -182,6 +186,8 @@ def _queued(seen: Observation) -> Action:
 
 
 def _claimed(seen: Observation, job: Job | QueuedJob) -> Action:
+    if seen.now >= job.deadline + GIVE_UP_S:
+        return Close(RunOutcome.LOST)
     if seen.outcome is not None:
         match seen.outcome.effect:
             case Effect.FINISH:
@@ -207,6 +213,8 @@ def _claimed(seen: Observation, job: Job | QueuedJob) -> Action:
 
 
 def _running(seen: Observation, job: Job) -> Action:
+    if seen.now >= finish_by(job) + GIVE_UP_S:
+        return Close(RunOutcome.LOST)
     if seen.outcome is not None:
         return _ended(seen, job, seen.outcome)
     if seen.stop is StopRequest.NOW:

@@ -1,0 +1,306 @@
+"""JobHandler: one run of one job. Observe, let core.lifecycle decide, act; until the chain holds nothing of it.
+
+Long steps are background work (node.run_work), so that a stop, a deadline or a sign of life never waits for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import assert_never
+
+from solders.signature import Signature
+
+from hypernode_worker.core.accounts import Job, JobState
+from hypernode_worker.core.definition import JobDefinition
+from hypernode_worker.core.events import (
+    ClaimLost,
+    Event,
+    RunClaimed,
+    RunLost,
+    RunReleased,
+    RunSettled,
+    RunStarted,
+    WarningRaised,
+)
+from hypernode_worker.core.lifecycle import (
+    Begin,
+    Claim,
+    Close,
+    Execute,
+    Finish,
+    Interrupt,
+    Observation,
+    Progress,
+    Release,
+    SendSignOfLife,
+    SetUp,
+    Store,
+    Wait,
+    decide,
+    is_older,
+)
+from hypernode_worker.core.outcome import Effect, RunOutcome
+from hypernode_worker.core.ports import Receipt
+from hypernode_worker.core.runs import RunRecord, RunState
+from hypernode_worker.errors import (
+    HypernodeError,
+    InsufficientFunds,
+    PermanentError,
+    TransactionExpired,
+    TransientError,
+)
+from hypernode_worker.node.backoff import Backoff
+from hypernode_worker.node.execution import Ended, RunInput
+from hypernode_worker.node.run_book import RunBook
+from hypernode_worker.node.run_chain import after_begin, after_claim, after_finish, after_release, find_claim, read_job
+from hypernode_worker.node.run_context import RunContext
+from hypernode_worker.node.run_folder import RunFolder
+from hypernode_worker.node.run_work import RunWork
+from hypernode_worker.node.stopping import wait_for_event
+
+log = logging.getLogger(__name__)
+
+WATCH_AFTER_S = 1.0
+"""A run that is over sooner needs no subscription of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A queued job that was read, checked and found fitting."""
+
+    job: Job
+    definition: JobDefinition
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How a run ended, for the worker's counts."""
+
+    outcome: RunOutcome
+    settled: bool
+    message: str
+
+
+class JobHandler:
+    """Runs one job: `run` claims it (unless it is held already) and returns when all is settled and cleaned up."""
+
+    def __init__(
+        self, context: RunContext, offer: Offer, *, gpus: tuple[str, ...] = (), held: RunRecord | None = None
+    ) -> None:
+        job = offer.job
+        self._context = context
+        self._offer = offer
+        self._gpus = gpus
+        self._wake = asyncio.Event()
+        self._folder = RunFolder(context.settings.data_dir, job.address, job.queued_slot)
+        record = held or RunRecord(job.address, job.queued_slot, RunState.CLAIMING, job.definition_cid, job.timeout)
+        self.book = RunBook(context, record, opened=held is not None)
+        self.work = RunWork(context, offer.definition, self._folder, self.book, self._wake.set)
+        self.job: Job | None = job
+        self._claimed = asyncio.Event()
+        if held is not None:
+            self._claimed.set()
+        self._heartbeat_at: float | None = None
+        self._signature: Signature | None = None
+        self._backoff = Backoff()
+
+    async def run(self) -> Report:
+        follower = asyncio.create_task(self._follow(), name=f"follow {self._offer.job.address}")
+        try:
+            with self._context.stop.listening(self._wake.set):
+                if not self._claimed.is_set():
+                    await self.work.set_up_early()
+                while True:
+                    # Cleared before looking, so that what changes while it acts is seen next time.
+                    self._wake.clear()
+                    action = decide(self._observe())
+                    if isinstance(action, Close):
+                        return await self._close(action.outcome)
+                    await self._act(action)
+        finally:
+            follower.cancel()
+            await asyncio.wait([follower])
+            await self.work.cancel()
+
+    def saw(self, job: Job | None) -> None:
+        """The chain has shown the account; what lags behind what is known is passed over."""
+        if job is not None and self.job is not None:
+            if is_older(job, self.job):
+                return
+            self._context.chain_clock.see_at_least(max(job.claimed_at, job.started_at, job.stopped_at))
+        self.job = job
+        self._wake.set()
+
+    def _observe(self) -> Observation:
+        job, definition, record = self.job, self._offer.definition, self.book.record
+        extended = max(0, job.timeout - record.timeout) if job else 0
+        return Observation(
+            job=job,
+            node=self._context.node.address,
+            run=record.run,
+            claimed=self._claimed.is_set(),
+            now=self._context.chain_clock.now(),
+            time_limit=definition.timeout + extended,
+            progress=self.work.progress,
+            outcome=self.work.ended.outcome if self.work.ended else None,
+            heartbeat_at=self._heartbeat_at,
+            stop=self._context.stop.request,
+        )
+
+    async def _act(
+        self, action: Claim | SetUp | Begin | Execute | Interrupt | Store | Finish | Release | SendSignOfLife | Wait
+    ) -> None:
+        job = self.job
+        assert job is not None  # decide closes a run without an account
+        match action:
+            case Claim(begin):
+                await self._claim(job, begin=begin)
+            case SetUp():
+                self.work.start_set_up()
+            case Begin():
+                await self._send(self._context.chain.begin_job(job), lambda receipt: self._begun(job, receipt))
+            case Execute():
+                self.work.start_execution(self._run_input(job))
+            case Interrupt(outcome):
+                await self.work.interrupt(outcome)
+            case Store():
+                self.work.start_store(job)
+            case Finish():
+                await self._finish(job)
+            case Release(reason):
+                released = self._context.chain.release_job(job, reason)
+                await self._send(released, lambda receipt: self._released(job, action, receipt))
+            case SendSignOfLife():
+                await self._send_sign_of_life(job)
+            case Wait(until):
+                delay = None if until is None else max(0.01, until - self._context.chain_clock.now())
+                await wait_for_event(self._wake, delay)
+            case _:
+                assert_never(action)
+
+    async def _claim(self, job: Job, *, begin: bool) -> None:
+        try:
+            self.book.open()
+            receipt = await self._context.chain.work_job(job, begin=begin)
+        except TransientError as error:
+            log.warning("The claim of %s is uncertain: %s", job.address, error)
+            found = await find_claim(self._context, job, may_land=not isinstance(error, TransactionExpired))
+            if found is None:
+                self._not_claimed(str(error))
+            else:
+                self._claimed.set()
+                self.saw(found)
+                self._start_heartbeats(found)
+                state = RunState.RUNNING if found.state is JobState.RUNNING else RunState.CLAIMED
+                self.book.advance(state)
+        except HypernodeError as error:
+            self._not_claimed(str(error))
+        else:
+            self._claimed.set()
+            self.job = after_claim(job, self._context.node, self._context.chain_clock.now(), begin=begin)
+            events: list[Event] = [RunClaimed(job.address, receipt.signature, begin)]
+            if begin:
+                self._start_heartbeats(self.job)
+                events.append(RunStarted(job.address, None))
+            self.book.advance(RunState.RUNNING if begin else RunState.CLAIMED, *events)
+
+    def _not_claimed(self, why: str) -> None:
+        self.work.ended = Ended(RunOutcome.NOT_CLAIMED, why)
+
+    def _begun(self, job: Job, receipt: Receipt) -> None:
+        self.job = after_begin(job, self._context.chain_clock.now())
+        self._start_heartbeats(self.job)
+        self.book.advance(RunState.RUNNING, RunStarted(job.address, receipt.signature))
+
+    def _released(self, job: Job, action: Release, receipt: Receipt) -> None:
+        self.job = after_release(job, receipt.slot)
+        self._context.announce(RunReleased(job.address, receipt.signature, action.reason))
+
+    async def _finish(self, job: Job) -> None:
+        stored = self.work.stored
+        assert stored is not None  # STORED is set with it
+
+        def finished(receipt: Receipt) -> None:
+            self._signature = receipt.signature
+            self.job = after_finish(job)
+
+        sent = self._context.chain.finish_job(
+            job, result_cid=stored.cid, result_hash=stored.result_hash, exit_status=stored.exit_status
+        )
+        await self._send(sent, finished)
+
+    async def _send_sign_of_life(self, job: Job) -> None:
+        sent = self._context.chain.checkpoint_job(job, progress_bps=job.progress_bps, cid=job.checkpoint_cid)
+        await self._send(sent, lambda _: self._start_heartbeats(job))
+
+    def _start_heartbeats(self, job: Job) -> None:
+        if job.heartbeat_timeout:
+            self._heartbeat_at = self._context.chain_clock.now() + job.heartbeat_timeout / 3
+
+    async def _send(self, sent: Awaitable[Receipt], confirmed: Callable[[Receipt], None]) -> None:
+        """The one place where a transaction of a held job is tried again: after a pause, and a look at the chain."""
+        try:
+            receipt = await sent
+        except (TransientError, PermanentError) as error:
+            delay = self._backoff.failed(error)
+            if isinstance(error, InsufficientFunds):
+                self._context.announce(WarningRaised(str(error)))
+            log.warning("Job %s: %s (trying again in %.1f s)", self._offer.job.address, error, delay)
+            await asyncio.sleep(delay)
+            self.saw(await read_job(self._context, self._offer.job.address))
+        else:
+            self._backoff.succeeded()
+            confirmed(receipt)
+
+    def _run_input(self, job: Job) -> RunInput:
+        definition = self._offer.definition
+        return RunInput(
+            job=job.address,
+            run=self.book.record.run,
+            definition=definition,
+            image=self.work.image,
+            network=job.network and self._context.settings.allow_network and definition.requirements.network,
+            gpus=self._gpus,
+            ended=self.work.ended_operations,
+        )
+
+    async def _follow(self) -> None:
+        """Stops, extensions and cancellations by the client arrive here."""
+        await self._claimed.wait()
+        await asyncio.sleep(WATCH_AFTER_S)
+        try:
+            async for job in self._context.chain.watch_job(self._offer.job.address):
+                self.saw(job)
+        except HypernodeError as error:
+            log.warning("Job %s can't be watched: %s", self._offer.job.address, error)
+
+    async def _close(self, outcome: RunOutcome) -> Report:
+        address = self._offer.job.address
+        settled = outcome.effect is Effect.FINISH
+        message = self.work.ended.message if self.work.ended else ""
+        event: Event | None = None
+        if settled and self.work.stored is not None:
+            stored, job = self.work.stored, self.job
+            review = job is not None and job.state in (JobState.SUBMITTED, JobState.DISPUTED)
+            event = RunSettled(address, self._signature, stored.cid, stored.exit_status, outcome, review)
+        elif outcome is RunOutcome.NOT_CLAIMED:
+            event = ClaimLost(address, message or "it is no longer queued")
+        elif outcome in (RunOutcome.LOST, RunOutcome.CANCELLED):
+            stands = self.job.state.name.lower() if self.job else "closed"
+            message = f"The job is {stands} on chain and no longer this node's. {message}".rstrip()
+            event = RunLost(address, outcome, message)
+        self.book.advance(RunState.CLOSED, *([event] if event else []), outcome=outcome, message=message)
+        await self._clean_up()
+        return Report(outcome, settled, message)
+
+    async def _clean_up(self) -> None:
+        if self.work.progress is Progress.EXECUTING:
+            await self.work.interrupt(RunOutcome.LOST)
+        await self.work.cancel()
+        await self.work.remove_containers()
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(self._folder.delete)
