@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +22,10 @@ from solders.transaction_metadata import FailedTransactionMetadata, TransactionM
 from hypernode_worker.core.accounts import Job, Market, Node
 from hypernode_worker.solana.addresses import SYSTEM_PROGRAM, TOKEN_PROGRAM, token_address
 from hypernode_worker.solana.artifact import PROGRAM_FILE
-from hypernode_worker.solana.codec import Event
+from hypernode_worker.solana.codec import Event, codec
 from hypernode_worker.solana.logs import events_from_logs
 from hypernode_worker.solana.program import MarketsProgram, error_name
+from tests.support.svm_invariants import check_invariants
 
 SOL = 1_000_000_000
 START_TIME = 1_760_000_000
@@ -55,7 +56,7 @@ class Refused(Exception):
 
 
 @contextmanager
-def refused(name: str) -> Iterator[None]:
+def refused(name: str) -> Generator[None]:
     """Expects a transaction to be refused with this very error."""
     with pytest.raises(Refused) as caught:
         yield
@@ -142,7 +143,8 @@ class Svm:
 
     def token_balance(self, address: Pubkey) -> int:
         account = self.vm.get_account(address)
-        return int.from_bytes(account.data[64:72], "little") if account and len(account.data) else 0
+        held = account is not None and account.owner == TOKEN_PROGRAM and len(account.data) == _TOKEN_ACCOUNT_BYTES
+        return int.from_bytes(account.data[64:72], "little") if account and held else 0
 
     # --- accounts ---
 
@@ -189,8 +191,6 @@ class Svm:
 
     def change(self, address: Pubkey, kind: str, **fields: Any) -> None:
         """Overwrites fields of one of the program's accounts, to reach states that would take long."""
-        from hypernode_worker.solana.codec import codec
-
         account = self.get(address)
         values = codec().decode_account(kind, account.data) | fields
         self.put(address, codec().encode_account(kind, values), account.owner, account.lamports)
@@ -204,13 +204,20 @@ class Svm:
         # Two equal transactions in one test are two transactions.
         marker = Instruction(_COMPUTE_BUDGET, b"\x02" + (1_400_000 - self._sent).to_bytes(4, "little"), [])
         message = Message([marker, *instructions], self.payer.pubkey())
+        touched = {meta.pubkey for ix in instructions for meta in ix.accounts} - {self.payer.pubkey()}
+        before = self._sums(touched)
         result = self.vm.send_transaction(Transaction(keys, message, self.vm.latest_blockhash()))
         if isinstance(result, FailedTransactionMetadata):
             raise Refused(_why(result), list(result.meta().logs()))
         assert isinstance(result, TransactionMetadata)
+        assert self._sums(touched) == before, "lamports or tokens were made or lost"
+        check_invariants(self.vm, self.program)
         logs = list(result.logs())
         used = result.compute_units_consumed() - _MARKER_UNITS
         return Landed(used, result.fee(), logs, events_from_logs(self.program.id, logs))
+
+    def _sums(self, addresses: set[Pubkey]) -> tuple[int, int]:
+        return sum(map(self.lamports, addresses)), sum(map(self.token_balance, addresses))
 
 
 _COMPUTE_BUDGET = Pubkey.from_string("ComputeBudget111111111111111111111111111111")
