@@ -97,6 +97,9 @@ class DockerFollower:
     def close(self) -> None:
         """Stops following; the container goes on."""
         self._closed.set()
+        self._let_go()
+
+    def _let_go(self) -> None:
         stream = self._stream
         if stream is not None:
             with suppress(OSError, AttributeError):  # it had ended
@@ -131,11 +134,12 @@ class DockerFollower:
         code = self._wait()
         state = self._engine.client().inspect_container(self.ident)["State"]
         reason = self._reason_of(code, state)
+        started_at = _unix_time(state.get("StartedAt"))
         return Exit(
             exit_code=code & 0xFF,
             reason=reason,
-            started_at=_unix_time(state.get("StartedAt")),
-            ended_at=_unix_time(state.get("FinishedAt")),
+            started_at=started_at,
+            ended_at=max(started_at, _unix_time(state.get("FinishedAt"))),  # the engine notes a start only afterwards
         )
 
     def _copy_log(self) -> None:
@@ -143,12 +147,13 @@ class DockerFollower:
         if self._stream is None:
             self._stream = self._engine.client().logs(self.ident, stdout=True, stderr=True, stream=True, follow=True)
         with BoundedLog(watched.log_path, limit=watched.log_bytes, offset=watched.log_offset) as log:
-            for chunk in self._stream:
-                if not log.write(chunk):
-                    self._overflowed = True
-                    self.kill(ExitReason.LOG_LIMIT)
-                    self._stream.close()
-                    break
+            try:
+                self._overflowed = not all(log.write(chunk) for chunk in self._stream)
+            finally:
+                # Before the kill: the engine doesn't see an end while output waits for a reader.
+                self._let_go()
+        if self._overflowed:
+            self.kill(ExitReason.LOG_LIMIT)
 
     def _wait(self) -> int:
         """The exit code, once there is one: the output may end long before the container does."""

@@ -58,6 +58,10 @@ class DockerImages:
                 return None
             if status is None:
                 raise
+            if status == 400:
+                raise ImageUnavailable(
+                    f"the engine refuses the name {name}: correct it ({explanation(error)})"
+                ) from error
             raise self._engine.refused(error, f"look for image {name}") from error
 
     async def prepare(self, image: str, *, timeout_s: float) -> str:

@@ -79,8 +79,9 @@ def container_settings(
     """
     limits = spec.limits
     uid, gid = job_user(facts)
+    # Owned by the job: runc gives the mount the mode of the image's own folder, which may be closed to it.
     tmp_bytes = max(min(limits.memory_bytes // 2, MOST_TMP_BYTES), _MIB)
-    tmp = f"rw,exec,nosuid,nodev,size={tmp_bytes},nr_inodes={TMP_FILES},mode=1777"
+    tmp = f"rw,exec,nosuid,nodev,size={tmp_bytes},nr_inodes={TMP_FILES},mode=1777,uid={uid},gid={gid}"
     host = client.create_host_config(
         cap_drop=["ALL"],
         device_requests=[gpu_request(spec.gpus)] if spec.gpus else None,

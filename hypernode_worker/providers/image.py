@@ -105,7 +105,7 @@ def verify_registry(reference: ImageReference, registries: frozenset[str] | None
 
 def _is_registry(part: str) -> bool:
     """Docker's rule for whether the first part of a name is a registry."""
-    return "." in part or ":" in part or part == "localhost" or part.lower() != part
+    return "." in part or ":" in part or part == "localhost"
 
 
 def _is_address(host: str) -> bool:

@@ -170,7 +170,9 @@ class MockProvider:
 
     def _held(self, container: Container) -> _Held | None:
         held = self.engine.held.get(container.id)
-        return held if held is not None and held.spec.node == container.node else None
+        if held is not None and held.spec.node != container.node:
+            raise PermanentError(f"container {container.id[:12]} is not of node {container.node}: it is left alone")
+        return held
 
 
 class _Held:
