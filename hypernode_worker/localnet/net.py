@@ -73,6 +73,7 @@ class Localnet:
         self.config = config or LocalnetConfig()
         self._stack = contextlib.AsyncExitStack()
         self._bank: Bank | None = None
+        self._subscriptions: Subscriptions | None = None
         self._port = 0
         self._ws_port = 0
 
@@ -82,6 +83,11 @@ class Localnet:
         if self._bank is None:
             raise RuntimeError("the localnet isn't running: enter it with `async with`")
         return self._bank
+
+    @property
+    def subscription_count(self) -> int:
+        """PubSub subscriptions of all clients."""
+        return 0 if self._subscriptions is None else len(self._subscriptions)
 
     @property
     def rpc_url(self) -> str:
@@ -129,16 +135,16 @@ class Localnet:
         await self._serve(bank, sockets)
 
     async def _serve(self, bank: Bank, sockets: tuple[socket.socket, socket.socket]) -> None:
-        subscriptions = Subscriptions(bank)
+        self._subscriptions = subscriptions = Subscriptions(bank)
         rpc = Rpc(bank, airdrop_cap_lamports=self.config.airdrop_cap_lamports)
         allowed = (*self.config.allowed_hosts, *_own_names(self.config.host))
         server = Server(rpc, subscriptions, allowed)
-        runner = web.ServerRunner(web.Server(server.handle, access_log=None))
+        runner = web.ServerRunner(web.Server(server.handle, access_log=None), shutdown_timeout=_SHUTDOWN_S)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
         self._stack.push_async_callback(server.close)
         for bound in sockets:
-            await web.SockSite(runner, bound, shutdown_timeout=_SHUTDOWN_S).start()
+            await web.SockSite(runner, bound).start()
 
     async def _run(self, loop: Coroutine[None, None, None], name: str) -> None:
         task = asyncio.create_task(loop, name=name)
