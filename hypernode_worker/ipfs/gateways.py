@@ -34,8 +34,9 @@ async def resolve(host: str) -> list[str]:
 class Gateway:
     """A BlockSource over `GET /ipfs/CID?format=raw`.
 
-    The operator may name a gateway on this machine or network. Where a redirect leads is the gateway's choice, so one
-    that isn't private may not lead to a private address: the address is looked up, checked, and then used as checked.
+    The operator may name a gateway on this machine or network. Where a redirect leads is the gateway's choice, so it
+    may lead back to the host that was named, and elsewhere only to public addresses: the address is looked up,
+    checked, and then used as checked. A gateway named by a private address may lead anywhere.
     """
 
     def __init__(self, url: str, *, timeout_s: float, transport: Transport, resolve: Resolve = resolve) -> None:
@@ -106,7 +107,7 @@ class Gateway:
             )
             if reply.status not in _REDIRECTS:
                 return reply
-            shown = urljoin(_shown(url, headers.get("host")), reply.headers.get("location", ""))
+            shown = _join(_shown(url, headers.get("host")), reply.headers.get("location", ""))
             # Credentials are for the gateway that the operator named, not for where it points.
             headers = {"accept": RAW_TYPE}
             url, host, server_name = await self._follow(shown)
@@ -123,7 +124,7 @@ class Gateway:
             raise EndpointDown(f"{self.label} redirects to something that isn't a URL.") from error
         if parts.scheme not in ("http", "https") or not host or parts.username is not None:
             raise EndpointDown(f"{self.label} redirects to something that isn't a plain http(s) URL.")
-        if not await self._is_public(self._endpoint.host):
+        if host == self._endpoint.host or _is_private_name(self._endpoint.host):
             return url, None, None
         addresses = await self._addresses(host)
         if not all(_is_global(address) for address in addresses):
@@ -134,18 +135,33 @@ class Gateway:
         shown = f"[{host}]" if ":" in host else host
         return pinned, shown + suffix, host
 
-    async def _is_public(self, host: str) -> bool:
-        return all(_is_global(address) for address in await self._addresses(host))
-
     async def _addresses(self, host: str) -> list[str]:
         try:
-            return await self._resolve(host)
+            found = await self._resolve(host)
         except (OSError, UnicodeError) as error:
-            raise EndpointDown(f"{self.label} leads to a host that has no address.") from error
+            raise EndpointDown(f"{self.label} redirects to a host that has no address.") from error
+        if not found:
+            raise EndpointDown(f"{self.label} redirects to a host that has no address.")
+        return found
 
 
 def _shown(url: str, host: str | None) -> str:
     return url if host is None else urlsplit(url)._replace(netloc=host).geturl()
+
+
+def _join(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        return ""
+
+
+def _is_private_name(host: str) -> bool:
+    """By what the operator wrote, not by what a name server says: that one may be the gateway's own."""
+    try:
+        return not _is_global(host)
+    except ValueError:
+        return host == "localhost"
 
 
 def _is_global(address: str) -> bool:

@@ -94,7 +94,8 @@ class PinningService:
             same = False
         if not same:
             raise ContentInvalid(
-                f"{self.label} made {answered[:80]!r} of what is {root} here; set the IPFS profile that it uses."
+                f"{self.label} made {answered[:80]!r} of what is {root} here; "
+                "set the IPFS profile that it uses, and give files plain names."
             )
 
     def _trouble(self, reply: Reply) -> EndpointDown:
@@ -159,8 +160,8 @@ async def _lay_out(root: Cid, blocks: BlockSource, boundary: str) -> _Form:
 def _part(boundary: str, field: str, filename: str | None = None) -> bytes:
     head = f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"'
     if filename is not None:
-        # Browsers' rule for names in forms: quotes and line ends percent-encoded, the rest as UTF-8.
-        quoted = filename.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
+        # Quoted pairs, as form parsers read them. Whatever one makes of a name, its CID shows it.
+        quoted = filename.replace("\\", "\\\\").replace('"', '\\"')
         head += f'; filename="{quoted}"\r\nContent-Type: application/octet-stream'
     return f"{head}\r\n\r\n".encode()
 
@@ -170,6 +171,10 @@ async def _files(reader: DagReader, root: Cid, name: str) -> AsyncIterator[tuple
     while waiting:
         path, cid = waiting.pop()
         node = await reader.node(cid)
+        if any(char < " " or char == "\x7f" for char in path):
+            raise ContentInvalid(
+                f"{path[:80]!r} can't be sent to a pinning service; rename it without control characters."
+            )
         if node.is_file:
             yield path, node
         else:

@@ -40,7 +40,22 @@ def _nested(root: Path, _profile: Profile) -> None:
 
 
 def _names(root: Path, _profile: Profile) -> None:
-    for name in ("ä", "Z", "a", "日本語.txt", "a b", "a%20b", "A", "\U0001f600", "-x", "a\\b", 'q"uote', "1", "10", "2"):
+    for name in (
+        "ä",
+        "Z",
+        "a",
+        "日本語.txt",
+        "a b",
+        "a%20b",
+        "A",
+        "\U0001f600",
+        "-x",
+        "a\\b",
+        'q"uote',
+        "1",
+        "10",
+        "2",
+    ):
         (root / name).write_bytes(name.encode())
 
 

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +57,7 @@ def make_repo(folder: Path) -> KuboRepo:
 
 
 @contextlib.contextmanager
-def running_kubo(folder: Path) -> Iterator[Kubo]:
+def running_kubo(folder: Path) -> Generator[Kubo]:
     """A daemon without a network, on free ports, gone afterwards."""
     repo = make_repo(folder)
     env = {**os.environ, "IPFS_PATH": str(folder)}

@@ -156,7 +156,8 @@ def test_old_half_written_files_are_swept(store: EmbeddedStore) -> None:
     old, young = store.folder / "tmp" / "old", store.folder / "tmp" / "young"
     old.touch()
     young.touch()
-    os.utime(old, (time.time() - 100_000,) * 2)
+    ago = time.time() - 100_000
+    os.utime(old, (ago, ago))
     EmbeddedStore(store.folder)
     assert [path.name for path in (store.folder / "tmp").iterdir()] == ["young"]
 
