@@ -43,8 +43,8 @@ class Rpc:
     def __init__(self, bank: Bank, *, airdrop_cap_lamports: int | None = None) -> None:
         self._context = Context(bank, airdrop_cap_lamports)
 
-    def handle(self, method: str, params: Sequence[Json] | None = None) -> Json:
-        """Calls one method.
+    def handle(self, method: str, params: Sequence[object] | None = None) -> Json:
+        """Calls one method. The params are what JSON can hold.
 
         Raises:
             RpcError: the answer is an error.
@@ -52,7 +52,7 @@ class Rpc:
         known = _METHODS.get(method)
         if known is None:
             raise RpcError(METHOD_NOT_FOUND, "Method not found")
-        return known.run(self._context, Params(list(params or ()), known.least, known.most))
+        return known.run(self._context, Params(cast(list[Json], list(params or ())), known.least, known.most))
 
     def answer(self, body: bytes | str) -> str:
         """Answers one request or a batch, as text. Never raises; the text is empty for notifications."""

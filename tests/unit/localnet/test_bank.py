@@ -215,9 +215,7 @@ def test_bytes_that_are_no_program_are_a_configuration_error() -> None:
 
 def _nonce_account(bank: Bank, payer: Keypair) -> Keypair:
     nonce = Keypair()
-    made = create_nonce_account(
-        payer.pubkey(), nonce.pubkey(), payer.pubkey(), bank.rent_exempt_minimum(NONCE_BYTES)
-    )
+    made = create_nonce_account(payer.pubkey(), nonce.pubkey(), payer.pubkey(), bank.rent_exempt_minimum(NONCE_BYTES))
     assert bank.send(signed(made, [payer, nonce], bank.latest_blockhash)).err is None
     return nonce
 

@@ -154,9 +154,7 @@ def test_signatures_of_an_address_are_paged(rpc: Rpc, bank: Bank, payer: Keypair
 def test_blocks_hold_their_transactions(rpc: Rpc, bank: Bank, payer: Keypair) -> None:
     bank.advance()
     slot = bank.slot
-    sent = [
-        bank.send(pay(payer, Pubkey.new_unique(), SOL, bank.latest_blockhash)).signature for _ in range(3)
-    ]
+    sent = [bank.send(pay(payer, Pubkey.new_unique(), SOL, bank.latest_blockhash)).signature for _ in range(3)]
     bank.advance()
     shown = call(rpc, "getBlock", slot, {"transactionDetails": "signatures", "rewards": False})
     assert shown["signatures"] == sent
@@ -174,9 +172,7 @@ def test_blocks_hold_their_transactions(rpc: Rpc, bank: Bank, payer: Keypair) ->
         assert caught.value.code == code
 
 
-def test_a_simulation_shows_accounts_and_replaces_the_blockhash(
-    rpc: Rpc, bank: Bank, payer: Keypair
-) -> None:
+def test_a_simulation_shows_accounts_and_replaces_the_blockhash(rpc: Rpc, bank: Bank, payer: Keypair) -> None:
     to = Pubkey.new_unique()
     transaction = pay(payer, to, SOL, Hash.new_unique())
     unsigned = VersionedTransaction.populate(transaction.message, [Signature.default()])
@@ -213,9 +209,7 @@ def test_the_fee_of_a_message_counts_signatures_and_priority(rpc: Rpc, bank: Ban
 
 def test_lookup_tables_name_accounts_everywhere(rpc: Rpc, bank: Bank, payer: Keypair) -> None:
     key, to = payer.pubkey(), Pubkey.new_unique()
-    make, table = create_lookup_table(
-        {"authority_address": key, "payer_address": key, "recent_slot": bank.slot}
-    )
+    make, table = create_lookup_table({"authority_address": key, "payer_address": key, "recent_slot": bank.slot})
     extend = extend_lookup_table(
         {
             "lookup_table_address": table,

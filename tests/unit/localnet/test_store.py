@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from tests.support.transactions import SOL, make_mint, pay, signed
 
 
 @contextmanager
-def chain(folder: Path, programs: dict[Pubkey, bytes] | None = None, now: float = 1e9) -> Iterator[Bank]:
+def chain(folder: Path, programs: dict[Pubkey, bytes] | None = None, now: float = 1e9) -> Generator[Bank]:
     store = StateStore(folder, history_limit=100)
     try:
         bank = Bank(unix_time=now, restored=store.load(), history_limit=100, programs=programs)
@@ -31,7 +31,7 @@ def chain(folder: Path, programs: dict[Pubkey, bytes] | None = None, now: float 
 
 
 @contextmanager
-def killed_chain(folder: Path) -> Iterator[tuple[Bank, StateStore]]:
+def killed_chain(folder: Path) -> Generator[tuple[Bank, StateStore]]:
     """A chain whose process ends without a word."""
     store = StateStore(folder)
     bank = Bank(unix_time=1e9, restored=store.load())
@@ -182,25 +182,28 @@ def test_one_chain_at_a_time(tmp_path: Path) -> None:
         StateStore(tmp_path)
 
 
+DAMAGES: list[tuple[Callable[[bytes], bytes], str]] = [
+    (lambda _: b"", "is empty"),
+    (lambda _: b"not a database" * 1_000, "is damaged"),
+    (lambda data: data[: len(data) // 2], "is damaged"),
+    (lambda data: data[:100], "is damaged"),
+    (lambda data: data[:5_000] + bytes(len(data) - 5_000), "is damaged"),
+    (lambda data: data[:68] + b"\0\0\0\7" + data[72:], "is no state of a localnet"),
+    (lambda data: data[:60] + b"\0\0\0\7" + data[64:], "version 7"),
+]
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
-    [
-        (lambda data: b"", "is empty"),
-        (lambda data: b"not a database" * 1_000, "is damaged"),
-        (lambda data: data[: len(data) // 2], "is damaged"),
-        (lambda data: data[:100], "is damaged"),
-        (lambda data: data[:5_000] + bytes(len(data) - 5_000), "is damaged"),
-        (lambda data: data[:68] + b"\0\0\0\7" + data[72:], "is no state of a localnet"),
-        (lambda data: data[:60] + b"\0\0\0\7" + data[64:], "version 7"),
-    ],
+    DAMAGES,
     ids=["empty", "foreign", "half", "header", "zeros", "application", "version"],
 )
-def test_damage_is_told_and_the_file_stays(tmp_path: Path, damage: object, message: str) -> None:
+def test_damage_is_told_and_the_file_stays(tmp_path: Path, damage: Callable[[bytes], bytes], message: str) -> None:
     with chain(tmp_path) as bank:
         for _ in range(50):
             bank.airdrop(Pubkey.new_unique(), SOL)
     path = tmp_path / FILE_NAME
-    damaged = damage(path.read_bytes())  # type: ignore[operator]
+    damaged = damage(path.read_bytes())
     path.write_bytes(damaged)
     with pytest.raises(ConfigError, match=message), chain(tmp_path):
         pass

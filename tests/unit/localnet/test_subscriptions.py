@@ -23,9 +23,7 @@ class Client:
 
     def __init__(self, subscriptions: Subscriptions, limit: int = 100) -> None:
         self.messages: list[dict[str, Any]] = []
-        self.connection = subscriptions.connect(
-            lambda text: self.messages.append(json.loads(text)), limit=limit
-        )
+        self.connection = subscriptions.connect(lambda text: self.messages.append(json.loads(text)), limit=limit)
 
     def ask(self, method: str, *params: Any) -> dict[str, Any]:
         """Sends a request; gives its answer, which comes before any notification that it causes."""
@@ -177,22 +175,25 @@ def test_subscriptions_are_bounded(bank: Bank) -> None:
     second.subscribe("slotSubscribe")
 
 
+BAD_REQUESTS: list[tuple[str, list[Any], int]] = [
+    ("blockSubscribe", ["all"], -32601),
+    ("getSlot", [], -32601),
+    ("Subscribe", [], -32601),
+    ("accountSubscribe", [], -32602),
+    ("accountSubscribe", ["nope"], -32602),
+    ("accountSubscribe", [str(OWNER), {"encoding": "hex"}], -32602),
+    ("signatureSubscribe", ["nope"], -32602),
+    ("logsSubscribe", [{"mentions": []}], -32602),
+    ("logsSubscribe", [{"mentions": [str(OWNER), str(OWNER)]}], -32602),
+    ("logsSubscribe", ["some"], -32602),
+    ("slotUnsubscribe", ["x"], -32602),
+    ("slotUnsubscribe", [77], -32602),
+]
+
+
 @pytest.mark.parametrize(
     ("method", "params", "code"),
-    [
-        ("blockSubscribe", ["all"], -32601),
-        ("getSlot", [], -32601),
-        ("Subscribe", [], -32601),
-        ("accountSubscribe", [], -32602),
-        ("accountSubscribe", ["nope"], -32602),
-        ("accountSubscribe", [str(OWNER), {"encoding": "hex"}], -32602),
-        ("signatureSubscribe", ["nope"], -32602),
-        ("logsSubscribe", [{"mentions": []}], -32602),
-        ("logsSubscribe", [{"mentions": [str(OWNER), str(OWNER)]}], -32602),
-        ("logsSubscribe", ["some"], -32602),
-        ("slotUnsubscribe", ["x"], -32602),
-        ("slotUnsubscribe", [77], -32602),
-    ],
+    BAD_REQUESTS,
 )
 def test_bad_requests_are_told(
     client: Client, subscriptions: Subscriptions, method: str, params: list[Any], code: int
