@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from hypernode_worker.client import Client
     from hypernode_worker.config import Loaded, Settings
+    from hypernode_worker.core.ports import ContainerProvider, HostSpecs, Limits
     from hypernode_worker.ipfs import LayeredStore
     from hypernode_worker.solana.client import SolanaClient
 
@@ -80,3 +81,37 @@ async def open_client(loaded: Loaded, *, local_only: bool = False, signs: bool =
 
     async with open_chain(loaded, signs=signs) as chain, open_store(loaded) as store:
         yield Client(chain, store, same_machine=local_only or is_local_chain(loaded.settings))
+
+
+@asynccontextmanager
+async def open_provider(loaded: Loaded) -> AsyncGenerator[ContainerProvider]:
+    """The container runtime that the settings name."""
+    from hypernode_worker.providers.factory import open_provider as connect
+
+    settings = loaded.settings
+    registries = settings.image_registries
+    provider = await connect(
+        settings.container_runtime,
+        state_dir=settings.data_dir / "provider",
+        docker_url=settings.docker_host,
+        docker_network=settings.docker_network if settings.allow_network else "none",
+        registries=None if registries is None else frozenset(registries),
+        allow_unisolated=settings.allow_unisolated,
+    )
+    try:
+        yield provider
+    finally:
+        await provider.close()
+
+
+def job_limits(settings: Settings, host: HostSpecs) -> Limits:
+    """Bounds of one job: what the settings say, else the machine's share of one of CAPACITY jobs."""
+    from hypernode_worker.core.ports import Limits
+
+    return Limits(
+        memory_bytes=settings.job_memory or max(host.memory_bytes * 3 // 4 // settings.capacity, 64 << 20),
+        cpus=settings.job_cpus or max(host.cpu_threads / settings.capacity, 0.1),
+        pids=settings.job_pids,
+        log_bytes=settings.job_log_size,
+        workspace_bytes=settings.job_workspace_size,
+    )

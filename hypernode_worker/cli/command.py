@@ -86,12 +86,15 @@ class Invocation:
 
     def load(self) -> Loaded:
         """The settings; what looks misspelt in the environment is said once."""
-        from hypernode_worker.config import load
-
-        loaded = load(flags=self.flags, env_file=self.env_file)
+        loaded = self.load_quietly()
         for warning in loaded.warnings:
             screen.say(f"warning: {warning}")
         return loaded
+
+    def load_quietly(self) -> Loaded:
+        from hypernode_worker.config import load
+
+        return load(flags=self.flags, env_file=self.env_file)
 
     def result(self, value: object, text: str) -> None:
         """The command's result: JSON where asked for, else text."""

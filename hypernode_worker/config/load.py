@@ -105,6 +105,11 @@ def _refuse_contradictions(settings: Settings, given: Mapping[str, Given]) -> No
             f"IPFS_API_AUTH is set (from {given['ipfs_api_auth'].origin}) but IPFS_API_URL is not: "
             "set the address of Kubo's RPC, or remove the other."
         )
+    if settings.allow_network and settings.container_runtime in ("auto", "docker") and settings.docker_network == "none":
+        raise ConfigError(
+            f"ALLOW_NETWORK is true (from {given['allow_network'].origin}) but DOCKER_NETWORK is none: "
+            "set DOCKER_NETWORK=hypernode (made when missing), or the name of one of your own bridges."
+        )
     if settings.container_runtime == "mock" and not settings.allow_mock:
         where = given["container_runtime"].origin
         raise ConfigError(

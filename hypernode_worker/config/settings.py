@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 
-from hypernode_worker.config.values import Address, FilePath, Price, RpcUrls, Size, Url, Urls, WsUrl
+from hypernode_worker.config.values import Address, FilePath, Names, Price, RpcUrls, Size, Url, Urls, WsUrl
 
 LOCALNET_PROGRAM_ID = "HYPERMarket11111111111111111111111111111111"
 """The seed's PROGRAM_ID. It is off the curve: nobody can deploy there, so it exists on local chains only."""
@@ -123,8 +123,20 @@ class Settings(BaseModel):
         shown="~/.local/share/hypernode-worker",
     )
     allow_network: bool = _field("Worker", "jobs may use the network where their market allows it", False)
+    docker_host: str = _field(
+        "Worker",
+        "Docker engine",
+        "unix:///var/run/docker.sock",
+        pattern=r"^(unix:///|tcp://|https?://|ssh://).+$",
+    )
     docker_network: str = _field(
-        "Worker", "Docker network of jobs that may use one", "bridge", pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}$"
+        "Worker",
+        "network of jobs that may use one: none, hypernode (made when missing), or the name of one of your bridges",
+        "none",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$",
+    )
+    image_registries: Names | None = _field(
+        "Worker", "registries that images may be pulled from, between commas", None, shown="any with a public name"
     )
     allow_unisolated: bool = _field(
         "Worker", "the process runtime may run strangers' jobs without bubblewrap: dangerous", False

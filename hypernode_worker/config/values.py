@@ -75,6 +75,13 @@ def split_urls(value: object) -> object:
     return value
 
 
+def split_names(value: object) -> object:
+    """Several words between commas."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
 def split_rpc_urls(value: object) -> object:
     urls = split_urls(value)
     if urls == ():
@@ -101,3 +108,4 @@ Url = Annotated[str, BeforeValidator(check_url)]
 WsUrl = Annotated[str, BeforeValidator(check_ws_url)]
 Urls = Annotated[tuple[str, ...], BeforeValidator(split_urls)]
 RpcUrls = Annotated[tuple[str, ...], BeforeValidator(split_rpc_urls)]
+Names = Annotated[tuple[str, ...], BeforeValidator(split_names)]

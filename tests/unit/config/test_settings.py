@@ -118,6 +118,7 @@ def test_prices_may_be_typed_in_sol() -> None:
         ({"MIN_PRICE": "99999999999SOL"}, "more than an account can hold"),
         ({"JOB_MEMORY": "lots"}, "JOB_MEMORY can't be 'lots' (from environment): write a number of bytes"),
         ({"COUNTRY": "Wonderland"}, "COUNTRY can't be"),
+        ({"ALLOW_NETWORK": "true"}, "ALLOW_NETWORK is true (from environment) but DOCKER_NETWORK is none"),
         ({"CONTAINER_RUNTIME": "mock"}, "CONTAINER_RUNTIME is mock (from environment)"),
         ({"IPFS_API_AUTH": "bearer:x"}, "IPFS_API_AUTH is set (from environment) but IPFS_API_URL is not"),
     ],
