@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import secrets
 import shutil
 from contextlib import suppress
@@ -29,7 +30,8 @@ class _Item:
 async def export(reader: DagReader, root: Cid, destination: Path) -> None:
     """Writes to a hidden sibling of `destination`, renamed once whole; removed on failure or cancellation.
 
-    Raises ConfigError when `destination` exists, TransientError when the disk is full, and what reading raises.
+    Raises ConfigError when `destination` exists or can't be made, TransientError when the disk is full, and what
+    reading raises.
     """
     _must_be_free(destination)
     partial = destination.parent / f".{destination.name[:200]}.{secrets.token_hex(6)}.part"
@@ -39,7 +41,7 @@ async def export(reader: DagReader, root: Cid, destination: Path) -> None:
     except BaseException as error:
         await in_thread(_remove, partial)
         if isinstance(error, OSError):
-            raise TransientError(f"{destination} can't be written: {error.strerror}; free space there.") from error
+            raise _write_error(destination, error) from error
         raise
 
 
@@ -101,6 +103,14 @@ async def _write_file(reader: DagReader, node: Node, path: Path) -> None:
                 _write_all(file, data)
 
         await reader.stream(node, sink)
+
+
+def _write_error(destination: Path, error: OSError) -> HypernodeError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+        return TransientError(f"{destination} can't be written: {error.strerror}; free some space or mend the disk.")
+    if error.errno == errno.ENAMETOOLONG:
+        return ContentInvalid(f"The content for {destination} has longer paths than this system allows.")
+    return ConfigError(f"{destination} can't be written: {error.strerror}; choose a folder that exists and is yours.")
 
 
 def _must_be_free(path: Path) -> None:

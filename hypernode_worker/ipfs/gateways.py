@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Awaitable, Callable
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 from hypernode_worker.core.types import Cid
 from hypernode_worker.errors import ContentInvalid, ContentNotFound, ContentTooLarge, EndpointDown, RateLimited
@@ -15,6 +15,7 @@ from hypernode_worker.ipfs.source import verify_block
 from hypernode_worker.ipfs.transport import Reply, Transport, parse_endpoint
 
 MAX_REDIRECTS = 3
+CHECK_TIMEOUT_S = 5.0
 RAW_TYPE = "application/vnd.ipld.raw"
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PROBE = "bafkqaaa"  # the empty block inside its own CID
@@ -72,10 +73,10 @@ class Gateway:
     async def check(self) -> None:
         """Asks for the empty block, which every gateway has. Raises EndpointDown, RateLimited."""
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(CHECK_TIMEOUT_S):
                 reply = await self._get(f"{self._base}/ipfs/{_PROBE}?format=raw")
         except TimeoutError as error:
-            raise EndpointDown(f"{self.label} didn't answer within {self._timeout_s:g} s.") from error
+            raise EndpointDown(f"{self.label} didn't answer within {CHECK_TIMEOUT_S:g} s.") from error
         except ContentTooLarge as error:
             raise EndpointDown(f"{self.label} answers more than it was asked for.") from error
         if reply.status != 200 or reply.body:
@@ -119,21 +120,20 @@ class Gateway:
         """URL to ask, Host header and TLS name of a redirect's target; the latter two None when asked as it stands."""
         try:
             parts = urlsplit(url)
-            host, port = parts.hostname, parts.port
+            host, _ = parts.hostname, parts.port  # both may raise
         except ValueError as error:
             raise EndpointDown(f"{self.label} redirects to something that isn't a URL.") from error
         if parts.scheme not in ("http", "https") or not host or parts.username is not None:
             raise EndpointDown(f"{self.label} redirects to something that isn't a plain http(s) URL.")
-        if host == self._endpoint.host or _is_private_name(self._endpoint.host):
+        if host == self._endpoint.host:
             return url, None, None
+        if _is_private_name(self._endpoint.host):
+            # Kubo on localhost leads to CID.ipfs.localhost, a name for this machine that not every resolver knows.
+            return _at("127.0.0.1", parts) if host.endswith(".localhost") else (url, None, None)
         addresses = await self._addresses(host)
         if not all(_is_global(address) for address in addresses):
             raise EndpointDown(f"{self.label} redirects to a private address, which is refused.")
-        address = f"[{addresses[0]}]" if ":" in addresses[0] else addresses[0]
-        suffix = "" if port is None else f":{port}"
-        pinned = parts._replace(netloc=address + suffix).geturl()
-        shown = f"[{host}]" if ":" in host else host
-        return pinned, shown + suffix, host
+        return _at(addresses[0], parts)
 
     async def _addresses(self, host: str) -> list[str]:
         try:
@@ -143,6 +143,14 @@ class Gateway:
         if not found:
             raise EndpointDown(f"{self.label} redirects to a host that has no address.")
         return found
+
+
+def _at(address: str, parts: SplitResult) -> tuple[str, str, str]:
+    """The same URL at this address, with the Host header and TLS name of its host."""
+    port = "" if parts.port is None else f":{parts.port}"
+    host = parts.hostname or ""
+    at = f"[{address}]" if ":" in address else address
+    return parts._replace(netloc=at + port).geturl(), (f"[{host}]" if ":" in host else host) + port, host
 
 
 def _shown(url: str, host: str | None) -> str:

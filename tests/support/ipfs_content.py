@@ -59,11 +59,6 @@ def _names(root: Path, _profile: Profile) -> None:
         (root / name).write_bytes(name.encode())
 
 
-def _many(root: Path, _profile: Profile) -> None:
-    for index in range(5000):
-        (root / f"entry-number-{index:06}").write_bytes(b"%d" % index)
-
-
 def _edge(root: Path, profile: Profile, over: int) -> None:
     """A directory at the very size from which it is sharded: `over` bytes more."""
     # What an entry of one byte costs beyond its name: by block, the link's protobuf; else the CID alone.
@@ -80,7 +75,6 @@ TREES: dict[str, Callable[[Path, Profile], None]] = {
     "empty": _empty,
     "nested": _nested,
     "names": _names,
-    "many": _many,
     "just basic": lambda root, profile: _edge(root, profile, 0),
     "just sharded": lambda root, profile: _edge(root, profile, 1),
 }

@@ -70,6 +70,15 @@ async def test_a_large_file_streams_through(kubo: Kubo, tmp_path: Path) -> None:
     await reader.close()
 
 
+async def test_a_gateway_named_localhost_leads_to_its_subdomains(kubo: Kubo, tmp_path: Path) -> None:
+    store = open_store(blocks_dir=tmp_path / "writer", kubo_url=kubo.api)
+    cid = await store.add_bytes(b"by subdomain")
+    await store.close()
+    reader = open_store(blocks_dir=tmp_path / "reader", gateways=[kubo.gateway.replace("127.0.0.1", "localhost")])
+    assert await reader.read(cid, max_bytes=20, timeout_s=10) == b"by subdomain"
+    await reader.close()
+
+
 async def test_an_unpinned_root_is_not_held(kubo: Kubo, tmp_path: Path) -> None:
     store = open_store(blocks_dir=tmp_path / "blocks", kubo_url=kubo.api)
     cid = await store.add_bytes(secrets.token_bytes(100))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hypernode_worker.core.types import Cid
-from hypernode_worker.errors import ConfigError, ContentInvalid, ContentNotFound, ContentTooLarge, HypernodeError
+from hypernode_worker.errors import (
+    ConfigError,
+    ContentInvalid,
+    ContentNotFound,
+    ContentTooLarge,
+    HypernodeError,
+    TransientError,
+)
 from hypernode_worker.ipfs.dagpb import Link
 from hypernode_worker.ipfs.export import export
 from hypernode_worker.ipfs.importer import Importer
@@ -56,7 +65,7 @@ def test_files_come_back(data: bytes) -> None:
             asyncio.run(read(blocks, cid, max_bytes=len(data) - 1))
 
 
-@pytest.mark.parametrize("name", ["empty", "nested", "names", "many"])
+@pytest.mark.parametrize("name", ["empty", "nested", "names", "just sharded"])
 async def test_directories_come_back(tmp_path: Path, name: str) -> None:
     blocks = Blocks()
     source = make_tree(tmp_path / "source", name, TINY)
@@ -84,8 +93,23 @@ async def test_an_existing_destination_is_left_alone(tmp_path: Path) -> None:
 
 async def test_a_place_that_can_not_be_written_is_said(tmp_path: Path) -> None:
     blocks = Blocks()
-    with pytest.raises(HypernodeError, match="can't be written"):
+    with pytest.raises(ConfigError, match="can't be written"):
         await export(reader(blocks), blocks.raw(b"x"), tmp_path / "missing" / "copy")
+
+
+@pytest.mark.parametrize(("number", "expected"), [(errno.ENOSPC, TransientError), (errno.ENAMETOOLONG, ContentInvalid)])
+async def test_a_disk_that_fails_half_way_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, expected: type[HypernodeError]
+) -> None:
+    def fail(_path: Path, *_arguments: object, **_options: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    blocks = Blocks()
+    root = blocks.directory([(b"file", blocks.raw(b"x")), (b"sub", blocks.directory([]))])
+    monkeypatch.setattr(Path, "open", fail)
+    with pytest.raises(expected):
+        await export(reader(blocks), root, tmp_path / "copy")
+    assert left(tmp_path) == []
 
 
 @pytest.mark.parametrize("name", [b"", b".", b"..", b"a/b", b"/etc", b"a\0b", b"\xff", b"x" * 256])

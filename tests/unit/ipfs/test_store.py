@@ -14,6 +14,7 @@ from hypernode_worker.core.ports import Reach
 from hypernode_worker.core.types import Cid
 from hypernode_worker.errors import ConfigError, ContentNotFound, EndpointDown
 from hypernode_worker.ipfs import BlockGateway, EmbeddedStore, open_store
+from tests.support.ipfs_servers import pinning_service
 
 
 def test_reach_and_description_tell_where_content_goes(tmp_path: Path) -> None:
@@ -56,10 +57,19 @@ async def test_check_says_what_it_saw(tmp_path: Path) -> None:
         both = open_store(blocks_dir=tmp_path / "here", gateways=[gateway.url, "http://127.0.0.1:9"])
         assert "1 of 2 gateways answer" in await both.check()
         await both.close()
-    dead = open_store(blocks_dir=tmp_path / "here", gateways=["http://127.0.0.1:9"])
-    with pytest.raises(EndpointDown, match="No gateway answers"):
-        await dead.check()
-    await dead.close()
+    alone = open_store(blocks_dir=tmp_path / "here", gateways=["http://127.0.0.1:9"])
+    assert "0 of 1 gateways answer" in await alone.check()
+    await alone.close()
+    async with pinning_service(tmp_path / "service") as service:
+        dead = open_store(
+            blocks_dir=tmp_path / "here",
+            gateways=["http://127.0.0.1:9"],
+            upload_url=service.url,
+            upload_token=service.token,
+        )
+        with pytest.raises(EndpointDown, match="No gateway answers"):
+            await dead.check()
+        await dead.close()
 
 
 async def test_a_lost_block_means_not_held(tmp_path: Path) -> None:
