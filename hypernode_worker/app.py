@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from hypernode_worker.config import Loaded, Settings
     from hypernode_worker.core.ports import ContainerProvider, HostSpecs, Limits
     from hypernode_worker.ipfs import LayeredStore
+    from hypernode_worker.localnet import Localnet
     from hypernode_worker.solana.client import SolanaClient
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -115,3 +118,30 @@ def job_limits(settings: Settings, host: HostSpecs) -> Limits:
         log_bytes=settings.job_log_size,
         workspace_bytes=settings.job_workspace_size,
     )
+
+
+def open_localnet(
+    *,
+    port: int,
+    ws_port: int | None = None,
+    host: str = "127.0.0.1",
+    state_dir: Path | None = None,
+    slot_ms: int | None = None,
+    allowed_hosts: tuple[str, ...] = (),
+) -> Localnet:
+    """A local chain with the markets program at the seed's address; use it with `async with`."""
+    from solders.pubkey import Pubkey
+
+    from hypernode_worker.config import LOCALNET_PROGRAM_ID
+    from hypernode_worker.localnet import Localnet, LocalnetConfig
+    from hypernode_worker.solana.artifact import program_elf
+
+    config = LocalnetConfig(
+        host=host,
+        port=port,
+        ws_port=ws_port,
+        programs={Pubkey.from_string(LOCALNET_PROGRAM_ID): program_elf()},
+        state_dir=state_dir,
+        allowed_hosts=allowed_hosts,
+    )
+    return Localnet(replace(config, slot_ms=slot_ms) if slot_ms else config)
