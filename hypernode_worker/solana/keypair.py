@@ -32,10 +32,12 @@ def load_keypair(path: Path) -> Keypair:
         ) from error
     except OSError as error:
         raise ConfigError(f"The key file {path} can't be opened ({error.strerror}): check KEYPAIR_PATH.") from error
-    with os.fdopen(handle, "rb") as file:
+    try:
         # The open file is checked, not the path: it can't be exchanged in between.
-        _verify_private(path, os.fstat(file.fileno()))
-        return _parse(path, file.read(MAX_FILE_BYTES + 1))
+        _verify_private(path, os.fstat(handle))
+        return _parse(path, os.read(handle, MAX_FILE_BYTES + 1))
+    finally:
+        os.close(handle)
 
 
 def _verify_private(path: Path, status: os.stat_result) -> None:
