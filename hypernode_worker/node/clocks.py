@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 
-from hypernode_worker.core.ports import ChainTime
+from hypernode_worker.core.ports import ChainReader, ChainTime
 from hypernode_worker.core.types import Slot, UnixTime
+from hypernode_worker.errors import HypernodeError
+from hypernode_worker.node.stopping import StopSignal
+
+log = logging.getLogger(__name__)
 
 SLOT_S = 0.4
+LOOK_EVERY_S = 300.0
 
 
 class SystemClock:
@@ -49,3 +55,12 @@ class ChainClock:
 
     def _elapsed(self) -> float:
         return 0.0 if self._seen_at is None else asyncio.get_running_loop().time() - self._seen_at
+
+
+async def follow_chain_time(chain: ChainReader, clock: ChainClock, stop: StopSignal) -> None:
+    """Compares with the chain now and then, until runs are to be given up or the worker drains."""
+    while not await stop.wait(LOOK_EVERY_S):
+        try:
+            clock.see(await chain.time())
+        except HypernodeError as error:
+            log.warning("The chain's time couldn't be read: %s", error)

@@ -126,6 +126,13 @@ class JobHandler:
             await asyncio.wait([follower])
             await self.work.cancel()
 
+    def resume(self, record: RunRecord, *, attached: bool) -> None:
+        """Takes up a run that is held on chain after a restart; `attached`: its container is still there."""
+        job = self._offer.job
+        if job.state is JobState.RUNNING:
+            self.work.resume(record, attached=attached)
+            self._start_heartbeats(job)
+
     def saw(self, job: Job | None) -> None:
         """The chain has shown the account; what lags behind what is known is passed over."""
         if job is not None and self.job is not None:

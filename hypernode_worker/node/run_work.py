@@ -108,7 +108,7 @@ class RunWork:
         self.progress = Progress.EXECUTING
         if not given.ended:
             self._started_at = self._context.clock.unix_time()
-            self._book.note(started_at=self._started_at)
+            self._book.note(started_at=self._started_at, image=self.image.model_dump() if self.image else None)
         self._execution = Execution(self._context, given, self._folder, self._context.announce, self._note_operations)
         self._begin(self._execute(self._execution), "execute")
 
@@ -181,7 +181,6 @@ class RunWork:
             return
         self.progress = Progress.READY
         resolved = self.image.resolved if self.image else None
-        self._book.note(image=self.image.model_dump() if self.image else None)
         self._context.announce(SetupFinished(self._book.record.job, resolved))
 
     async def _execute(self, execution: Execution) -> None:

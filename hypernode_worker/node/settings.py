@@ -26,6 +26,7 @@ class WorkerSettings:
         payout: wallet that is paid; None: the worker's own.
         capacity: jobs at once, published to the market.
         allow_network: the operator's consent to outbound network for jobs.
+        allow_unisolated: strangers' jobs may run where the runtime draws no kernel boundary around them.
         country: two letters, or "".
         images: image by framework name ("pytorch"), instead of the framework's own.
         health_interval_s: how often GPUs, memory and disk are looked at.
@@ -48,6 +49,7 @@ class WorkerSettings:
     payout: Pubkey | None = None
     capacity: int = 1
     allow_network: bool = False
+    allow_unisolated: bool = False
     country: str = ""
     images: Mapping[str, str] = field(default_factory=dict[str, str])
     health_interval_s: float = 60.0

@@ -26,17 +26,21 @@ class StopSignal:
         if self._request is StopRequest.NONE:
             self._request = StopRequest.DRAIN
         self._draining.set()
+        self._tell()
 
     def now(self) -> None:
         self._request = StopRequest.NOW
         self._draining.set()
         self._now.set()
+        self._tell()
+
+    def _tell(self) -> None:
         for listener in tuple(self._listeners):
             listener()
 
     @contextlib.contextmanager
     def listening(self, listener: Callable[[], None]) -> Generator[None]:
-        """Calls `listener` when running jobs are to be given up, while the block lasts."""
+        """Calls `listener` at each request to stop, while the block lasts."""
         self._listeners.append(listener)
         try:
             yield

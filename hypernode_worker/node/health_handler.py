@@ -1,0 +1,90 @@
+"""HealthHandler: looks at GPUs, memory, disk and balance now and then, and says what an operator should do."""
+
+from __future__ import annotations
+
+import logging
+
+from hypernode_worker.core.events import HealthChecked, WarningRaised
+from hypernode_worker.core.ports import Hardware, HostUsage
+from hypernode_worker.errors import HypernodeError
+from hypernode_worker.node.run_context import RunContext
+
+log = logging.getLogger(__name__)
+
+_HOT_C = 90.0
+_FULL = 0.95
+
+
+class HealthHandler:
+    """The machine's last seen state.
+
+    Attributes:
+        usage: None before the first look.
+        balance_lamports: of the wallet that pays fees.
+    """
+
+    def __init__(self, context: RunContext, hardware: Hardware, *, balance_lamports: int) -> None:
+        self._context = context
+        self._hardware = hardware
+        self._warned: frozenset[str] = frozenset()
+        self.usage: HostUsage | None = None
+        self.balance_lamports = balance_lamports
+
+    async def watch(self) -> None:
+        """Checks once an interval until the worker is told to stop at once, or its runs are over."""
+        while True:
+            await self.check()
+            if await self._context.stop.wait(self._context.settings.health_interval_s):
+                return
+
+    async def check(self) -> None:
+        """One look. What fails is logged: a check must not be what ends a worker."""
+        try:
+            self.usage = await self._hardware.usage()
+            self._context.announce(HealthChecked(self.usage))
+            self.balance_lamports = await self._context.chain.balance(self._context.chain.wallet)
+        except HypernodeError as error:
+            log.warning("The health check failed: %s", error)
+        found = {warning.split(":")[0]: warning for warning in self.warnings()}
+        for name in found.keys() - self._warned:
+            self._context.announce(WarningRaised(found[name]))
+        self._warned = frozenset(found)
+
+    def refuses(self) -> str | None:
+        """Why no job should be claimed now; None when all is well enough."""
+        settings = self._context.settings
+        if self.balance_lamports < settings.balance_floor_lamports:
+            return self._poor()
+        if self.usage is not None and self.usage.disk_free_bytes < settings.disk_reserve_bytes:
+            return self._disk_full(self.usage)
+        return None
+
+    def warnings(self) -> list[str]:
+        """Sentences about what is wrong now; each begins with a word of its own and a colon."""
+        found: list[str] = []
+        settings, usage = self._context.settings, self.usage
+        if self.balance_lamports < settings.balance_floor_lamports:
+            found.append(self._poor())
+        if usage is None:
+            return found
+        if usage.disk_free_bytes < settings.disk_reserve_bytes:
+            found.append(self._disk_full(usage))
+        if usage.memory_bytes and usage.memory_used_bytes / usage.memory_bytes > _FULL:
+            found.append("Memory: more than 95% is in use; lower CAPACITY or the limits of jobs.")
+        for gpu in usage.gpus:
+            if gpu.temperature_c is not None and gpu.temperature_c >= _HOT_C:
+                found.append(f"GPU {gpu.uuid}: it is at {gpu.temperature_c:.0f} C; see to its cooling.")
+        missing = {gpu.uuid for gpu in self._context.host.gpus} - {gpu.uuid for gpu in usage.gpus}
+        if missing:
+            found.append(f"GPU lost: {', '.join(sorted(missing))} no longer answers; check its driver.")
+        return found
+
+    def _poor(self) -> str:
+        return (
+            f"Balance: the wallet {self._context.chain.wallet} holds {self.balance_lamports} lamports, too few for "
+            f"fees; send it at least {self._context.settings.balance_floor_lamports}. No job is taken until then."
+        )
+
+    @staticmethod
+    def _disk_full(usage: HostUsage) -> str:
+        return f"Disk: only {usage.disk_free_bytes >> 20} MiB are free; make room. No job is taken until then."

@@ -1,0 +1,256 @@
+"""NodeManager: starts a worker's loops, and ends them in order. Each loop is in a file of its own.
+
+Stopping: the first request drains (nothing new is taken, runs go on to their end), the second gives running jobs up:
+their containers are stopped and the jobs released. Settling what has ended goes on either way, outside any
+cancellation, for settle_timeout_s at most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Mapping, Sequence
+
+from solders.pubkey import Pubkey
+
+from hypernode_worker.core.accounts import Market
+from hypernode_worker.core.events import (
+    HealthStarted,
+    Listener,
+    PollingStarted,
+    StakeVerified,
+    WalletConnected,
+    WarningRaised,
+    WorkerDraining,
+    WorkerStarted,
+    WorkerStopped,
+)
+from hypernode_worker.core.ports import Clock, ContainerProvider, ContentStore, Hardware, Journal, NodeChain
+from hypernode_worker.errors import ConfigError, PermanentError
+from hypernode_worker.node.announcer import Announcer
+from hypernode_worker.node.clocks import ChainClock, SystemClock, follow_chain_time
+from hypernode_worker.node.control_server import Command, control_server
+from hypernode_worker.node.dispatcher import Dispatcher
+from hypernode_worker.node.health_handler import HealthHandler
+from hypernode_worker.node.job_board import FETCHERS, JobBoard
+from hypernode_worker.node.job_watch import watch_for_jobs
+from hypernode_worker.node.lock import only_worker
+from hypernode_worker.node.recovery import recover
+from hypernode_worker.node.run_context import RunContext
+from hypernode_worker.node.settings import WorkerSettings
+from hypernode_worker.node.specs_handler import SpecsHandler
+from hypernode_worker.node.status import worker_jobs, worker_status
+from hypernode_worker.node.stopping import StopSignal
+
+log = logging.getLogger(__name__)
+
+
+class NodeManager:
+    """A worker. `run` may be awaited once."""
+
+    def __init__(
+        self,
+        *,
+        chain: NodeChain,
+        store: ContentStore,
+        provider: ContainerProvider,
+        hardware: Hardware,
+        journal: Journal,
+        settings: WorkerSettings,
+        clock: Clock | None = None,
+        listeners: Sequence[Listener] = (),
+    ) -> None:
+        self._chain = chain
+        self._store = store
+        self._provider = provider
+        self._hardware = hardware
+        self._journal = journal
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self._announce = Announcer(listeners)
+        self._stop = StopSignal()
+        self._parts: tuple[RunContext, Dispatcher, HealthHandler, JobBoard] | None = None
+        self._started_at = 0.0
+        self._failure: Exception | None = None
+
+    async def run(self) -> None:
+        """Until stopped. Cancelling it stops at once, but still settles what has ended.
+
+        Raises:
+            ConfigError: a setting, the wallet's balance, or another worker with this key.
+            HypernodeError: the start failed: chain, content store or container runtime.
+        """
+        worker = asyncio.create_task(self._locked(), name="worker")
+        try:
+            await asyncio.shield(worker)
+        except asyncio.CancelledError:
+            self._stop.now()
+            await asyncio.wait([worker], timeout=self._settings.settle_timeout_s + self._settings.stop_grace_s)
+            worker.cancel()
+            await asyncio.wait([worker])
+            raise
+
+    def request_stop(self, *, now: bool = False) -> None:
+        """First: drain. Again, or `now`: give running jobs up. May be called from a signal handler of the loop."""
+        if now or self._stop.draining:
+            self._stop.now()
+        else:
+            self._stop.drain()
+
+    def status(self) -> dict[str, object]:
+        """What `status` shows; while starting, only that."""
+        if self._parts is None:
+            return {"state": "starting", "wallet": str(self._chain.wallet), "market": str(self._settings.market)}
+        context, dispatcher, health, board = self._parts
+        uptime_s = self._clock.unix_time() - self._started_at
+        return worker_status(context, dispatcher, health, board, uptime_s=uptime_s)
+
+    async def _locked(self) -> None:
+        self._started_at = self._clock.unix_time()
+        with only_worker(self._settings.data_dir, self._chain.wallet):
+            async with control_server(self._settings.data_dir, self._commands()):
+                context, balance = await self._start()
+                await self._work(context, balance)
+        if self._failure is not None:
+            raise self._failure
+
+    async def _start(self) -> tuple[RunContext, int]:
+        """The seed's start-up, in its order."""
+        settings, chain = self._settings, self._chain
+        payout = settings.payout or chain.wallet
+        specs = SpecsHandler(
+            chain=chain,
+            store=self._store,
+            provider=self._provider,
+            hardware=self._hardware,
+            settings=settings,
+            announce=self._announce,
+        )
+        host = await specs.detect()
+        market, balance, time = await asyncio.gather(
+            chain.market(settings.market), chain.balance(chain.wallet), chain.time()
+        )
+        self._announce(WalletConnected(chain.wallet, balance, payout))
+        if balance < settings.balance_floor_lamports:
+            raise ConfigError(
+                f"The wallet {chain.wallet} holds {balance} lamports, too few for fees: send it at least "
+                f"{settings.balance_floor_lamports} ('hypernode-worker key airdrop' where there is a faucet)."
+            )
+        chain_clock = ChainClock()
+        chain_clock.see(time)
+        await self._verify_stake(market)
+        node = await specs.register(market, host, payout)
+        context = RunContext(
+            chain=chain,
+            store=self._store,
+            provider=self._provider,
+            journal=self._journal,
+            clock=self._clock,
+            chain_clock=chain_clock,
+            settings=settings,
+            announce=self._announce,
+            stop=self._stop,
+            node=node,
+            host=host,
+        )
+        return context, balance
+
+    async def _verify_stake(self, market: Market) -> None:
+        required = max(market.terms.min_stake, market.terms.lock_per_job)
+        node = await self._chain.node_of(market.address, self._chain.wallet) if required else None
+        staked = node.staked - node.unstaking if node else 0
+        self._announce(StakeVerified(staked, required))
+        if staked < required:
+            self._announce(
+                WarningRaised(
+                    f"This market asks for a stake of {required}, this node has {staked}: it can't claim jobs yet."
+                )
+            )
+        if market.paused:
+            self._announce(
+                WarningRaised("This market is paused: no job can be claimed until its authority resumes it.")
+            )
+
+    async def _work(self, context: RunContext, balance: int) -> None:
+        settings = self._settings
+        board = JobBoard(context)
+        health = HealthHandler(context, self._hardware, balance_lamports=balance)
+        async with asyncio.TaskGroup() as group:
+            dispatcher = Dispatcher(context, board, health, group)
+            self._parts = (context, dispatcher, health, board)
+            await self._guard("recovery", recover(context, dispatcher))
+            loops: list[tuple[str, Coroutine[object, object, None]]] = [
+                ("watch for jobs", watch_for_jobs(context, board)),
+                *((f"definitions {number}", board.fetch()) for number in range(FETCHERS)),
+                ("dispatch", dispatcher.dispatch()),
+                ("health", health.watch()),
+                ("chain time", follow_chain_time(self._chain, context.chain_clock, self._stop)),
+            ]
+            for name, loop in loops:
+                group.create_task(self._guard(name, loop), name=name)
+            self._announce(PollingStarted())
+            self._announce(HealthStarted(settings.health_interval_s))
+            self._announce(WorkerStarted(settings.auto_accept, dispatcher.capacity))
+            await self._stop.wait()
+            await self._end(context, dispatcher)
+        counts = dispatcher.counts
+        self._announce(WorkerStopped(counts.settled, counts.released))
+
+    async def _end(self, context: RunContext, dispatcher: Dispatcher) -> None:
+        """Waits for runs to end by themselves, then for them to be given up, then no longer."""
+        self._announce(WorkerDraining(len(dispatcher.running), False))
+        idle = asyncio.create_task(dispatcher.until_idle(), name="until idle")
+        now = asyncio.create_task(self._stop.wait_now(), name="until now")
+        try:
+            await asyncio.wait([idle, now], timeout=self._settings.drain_timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            if not idle.done():
+                self._stop.now()
+                self._announce(WorkerDraining(len(dispatcher.running), True))
+                await asyncio.wait([idle], timeout=self._settings.settle_timeout_s + self._settings.stop_grace_s)
+            if not idle.done():
+                left = ", ".join(str(address) for address in dispatcher.running)
+                self._announce(
+                    WarningRaised(f"These jobs couldn't be settled in time, a restart takes them up: {left}.")
+                )
+                dispatcher.cancel()
+        finally:
+            idle.cancel()
+            now.cancel()
+            await asyncio.wait([idle, now])
+
+    async def _guard(self, name: str, loop: Coroutine[object, object, None]) -> None:
+        """A loop that fails ends the worker in order, instead of cancelling runs that hold jobs."""
+        try:
+            await loop
+        except Exception as error:
+            log.exception("The loop %r failed", name)
+            self._failure = self._failure or error
+            self._stop.now()
+
+    def _commands(self) -> Mapping[str, Command]:
+        async def status(_: Mapping[str, object]) -> dict[str, object]:
+            return self.status()
+
+        async def stop(arguments: Mapping[str, object]) -> dict[str, object]:
+            self.request_stop(now=arguments.get("now") is True)
+            return self.status()
+
+        async def jobs(_: Mapping[str, object]) -> dict[str, object]:
+            context, dispatcher, _health, board = self._running()
+            return worker_jobs(context, dispatcher, board)
+
+        async def take(arguments: Mapping[str, object]) -> dict[str, object]:
+            _, dispatcher, _health, _board = self._running()
+            try:
+                address = Pubkey.from_string(str(arguments.get("job")))
+            except ValueError:
+                raise PermanentError(f"{str(arguments.get('job'))[:80]!r} is no address of a job.") from None
+            job = await dispatcher.take(address)
+            return {"job": str(job.address), "price": job.price, "timeout_s": job.timeout}
+
+        return {"status": status, "stop": stop, "jobs": jobs, "take": take}
+
+    def _running(self) -> tuple[RunContext, Dispatcher, HealthHandler, JobBoard]:
+        if self._parts is None:
+            raise PermanentError("The worker is still starting; try again in a moment.")
+        return self._parts
