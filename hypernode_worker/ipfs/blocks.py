@@ -134,13 +134,14 @@ class EmbeddedStore:
                 yield Cid.parse(path.name)
 
     def settle(self, paths: Iterable[Path]) -> None:
-        """Returns once these files are on the disk, names included; several at a time, so the disk can group them."""
+        """Returns once these files are on the disk; several at a time, so the disk can group them.
+
+        Folders aren't waited for: ext4, xfs and btrfs put a file's last rename on the disk with its fsync.
+        """
         files = list(dict.fromkeys(paths))
-        folders = dict.fromkeys(path.parent for path in files)
         try:
             with ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="blocks-sync") as pool:
                 list(pool.map(_sync, files))
-                list(pool.map(_sync, folders))
         except OSError as error:
             raise _disk_error(self.folder, error) from error
 
