@@ -149,10 +149,21 @@ async def test_a_command_that_is_not_there(bench: Bench) -> None:
 async def test_environment_and_workdir(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     real_only(bench)
     monkeypatch.setenv("HYPERNODE_TEST_SECRET", "must not be seen")
-    text = await said(bench, "pwd; env; echo x > here", workdir="/workspace/a/b", env={"GREETING": "hello $HOME"})
-    assert text.splitlines()[0] == "/workspace/a/b"
+    spec = bench.spec(
+        Program("pwd; env; echo x > here; mkdir -p $OUTPUT_DIR; echo y > $OUTPUT_DIR/there"),
+        workdir="/workspace/a/b",
+        env={"GREETING": "hello $HOME", "OUTPUT_DIR": "/workspace/output"},
+    )
+    ended = await asyncio.wait_for(bench.provider.wait(await bench.start(spec)), WAIT_S)
+    text = spec.log_path.read_text()
+    assert ended.exit_code == 0, text
+    # Without a boundary there is no /workspace: the same folder has its host's name.
+    seen_as = "/workspace" if bench.harness.kind != "unisolated" else str(spec.workspace)
+    assert text.splitlines()[0] == f"{seen_as}/a/b"
     assert "GREETING=hello $HOME" in text.splitlines()
-    assert "HOME=/workspace" in text.splitlines()
+    assert f"HOME={seen_as}" in text.splitlines()
+    assert (spec.workspace / "a/b/here").exists()
+    assert (spec.workspace / "output/there").exists()
     assert "HYPERNODE_TEST_SECRET" not in text
 
 

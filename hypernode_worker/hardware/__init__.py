@@ -1,0 +1,1 @@
+"""The machine behind `core.ports.Hardware`: GPUs by NVML, the rest by psutil and /proc."""
