@@ -67,6 +67,7 @@ build_upstream() {
 recorded() { sed -n "s/.*\"$1\": \"\\(.*\\)\".*/\\1/p" "$record"; }
 
 mkdir -p "$target"
+command -v sbpf-linker >/dev/null || PATH=$PATH:/opt/sbf/bin
 # An empty RUSTFLAGS still hides the flags of .cargo/config.toml.
 unset RUSTFLAGS
 if cargo build-sbf --version >/dev/null 2>&1; then build_sbf; else build_upstream; fi

@@ -124,7 +124,7 @@ class World:
 
     def post(self, *, client: Keypair | None = None, **changes: Any) -> Pubkey:
         client = client or self.client
-        market, nonce = self.market, next(self._numbers)
+        market, nonce = self.market, changes.pop("nonce", None) or next(self._numbers)
         wishes: dict[str, Any] = {"definition_cid": CID, "price": 1000, "timeout": 600, "requirements": Requirements()}
         build = self.program.create_job
         self.send(build(client.pubkey(), market, nonce=nonce, **(wishes | changes)), client)
