@@ -1,0 +1,154 @@
+"""A market on a localnet with workers, all of them the real commands in processes of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncGenerator, Generator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from solders.keypair import Keypair
+from solders.pubkey import Pubkey
+
+from hypernode_worker.app import open_client
+from hypernode_worker.client import Client
+from hypernode_worker.config import load
+from hypernode_worker.core.accounts import MarketTerms
+from hypernode_worker.core.types import LAMPORTS_PER_SOL
+
+COMMAND = str(Path(sys.executable).with_name("hypernode-worker"))
+_ENDS = 15
+
+
+def write_key(path: Path) -> Pubkey:
+    """A new key file of mode 0600."""
+    key = Keypair()
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(list(bytes(key))))
+    return key.pubkey()
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Where a benchmark lives.
+
+    Attributes:
+        home: a scratch folder, also HOME of all commands.
+        rpc_url, ws_url: of the chain.
+        variables: what every command is told.
+    """
+
+    home: Path
+    rpc_url: str
+    ws_url: str
+    variables: dict[str, str] = field(default_factory=dict[str, str])
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """Of one command: nothing of the caller's settings, only what a process needs."""
+        kept = {name: os.environ[name] for name in ("PATH", "LANG", "DOCKER_HOST") if name in os.environ}
+        local = {"HOME": str(self.home), "SOLANA_RPC_URL": self.rpc_url, "SOLANA_WS_URL": self.ws_url}
+        return {**kept, **local, "IPFS_GATEWAY": "", **self.variables, **more}
+
+    @contextlib.asynccontextmanager
+    async def client(self, name: str = "client") -> AsyncGenerator[Client]:
+        """A client with 1,000 SOL; the same name is the same wallet."""
+        path = self.home / f"{name}.json"
+        new = not path.exists()
+        if new:
+            write_key(path)
+        loaded = load(environ=self.environment(KEYPAIR_PATH=str(path)), use_files=False)
+        async with open_client(loaded) as client:
+            if new:
+                await client.chain.airdrop(1_000 * LAMPORTS_PER_SOL)
+            yield client
+
+    async def market(self, **terms: int) -> Pubkey:
+        """A native market that every later command uses."""
+        async with self.client("owner") as owner:
+            address, _ = await owner.create_market(MarketTerms(**terms))  # pyright: ignore[reportArgumentType]
+        self.variables["MARKET_PUBKEY"] = str(address)
+        return address
+
+    @contextlib.asynccontextmanager
+    async def worker(self, name: str, **settings: str) -> AsyncGenerator[subprocess.Popen[str]]:
+        """`hypernode-worker start` with a funded key, once it watches for jobs."""
+        async with self.client(name):
+            pass  # makes the key and funds it
+        told = {"KEYPAIR_PATH": str(self.home / f"{name}.json"), "DATA_DIR": str(self.home / name), **settings}
+        with running(["start", "--json"], self.environment(**told), until='"WorkerStarted"') as process:
+            yield process
+
+
+@contextlib.contextmanager
+def running(arguments: list[str], environment: Mapping[str, str], *, until: str) -> Generator[subprocess.Popen[str]]:
+    """One of our commands from the line that holds `until` to the end of the block; its output is read on.
+
+    Raises:
+        RuntimeError: it ended before that.
+    """
+    process = subprocess.Popen(
+        [COMMAND, *arguments], env=dict(environment), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert process.stdout is not None
+    seen: list[str] = []
+    try:
+        for line in process.stdout:
+            seen.append(line)
+            if until in line:
+                break
+        else:
+            raise RuntimeError(f"'{' '.join(arguments)}' ended early:\n{''.join(seen)}")
+        drain = subprocess.Popen(["cat"], stdin=process.stdout, stdout=subprocess.DEVNULL)
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_ENDS)
+            process.kill()
+            process.wait()
+            drain.wait(_ENDS)
+    finally:
+        process.kill()
+        process.stdout.close()
+
+
+@contextlib.contextmanager
+def scratch() -> Generator[Path]:
+    """A folder that is gone afterwards. Not under a long path: a Unix socket's name has at most 107 bytes."""
+    folder = Path(tempfile.mkdtemp(prefix="hn-bench-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def open_world() -> Generator[World]:
+    """A world on a localnet of its own process."""
+    with scratch() as home:
+        environment = {"PATH": os.environ["PATH"], "HOME": str(home)}
+        ready = home / "localnet.json"
+        command = ["localnet", "--port", "0", "--json"]
+        with ready.open("w") as out, subprocess.Popen([COMMAND, *command], env=environment, stdout=out) as process:
+            try:
+                urls = _wait_for_json(ready, process)
+                yield World(home, urls["rpc_url"], urls["ws_url"])
+            finally:
+                process.terminate()
+
+
+def _wait_for_json(path: Path, process: subprocess.Popen[bytes]) -> dict[str, str]:
+    while process.poll() is None:
+        with contextlib.suppress(json.JSONDecodeError):
+            return json.loads(path.read_text())
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.05)
+    raise RuntimeError("the localnet ended before it was ready")
