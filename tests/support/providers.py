@@ -135,15 +135,12 @@ class Bench:
         return self.provider
 
 
-def import_busybox(name: str = IMAGE, *, changes: tuple[str, ...] = ()) -> None:
+def import_busybox(name: str = IMAGE) -> None:
     """Makes the 2 MB test image from the machine's static busybox; nothing is pulled."""
     busybox = shutil.which("busybox")
     if busybox is None:
         raise FileNotFoundError("busybox is not on PATH: apt-get install busybox-static")
-    options = [part for change in changes for part in ("--change", change)]
-    subprocess.run(
-        ["docker", "import", *options, "-", name], input=_busybox_tar(Path(busybox)), check=True, capture_output=True
-    )
+    subprocess.run(["docker", "import", "-", name], input=_busybox_tar(Path(busybox)), check=True, capture_output=True)
 
 
 def _busybox_tar(busybox: Path) -> bytes:
