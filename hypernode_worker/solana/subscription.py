@@ -87,6 +87,7 @@ class Socket:
         self._telling: set[asyncio.Task[None]] = set()
         self._retry_s = FIRST_RETRY_S
         self._not_before = 0.0
+        self._trouble = "isn't connected"
         self._closed = False
 
     @property
@@ -132,7 +133,7 @@ class Socket:
                 return self._connection
             now = asyncio.get_running_loop().time()
             if self._closed or now < self._not_before:
-                raise self._down("isn't connected")
+                raise self._down(self._trouble)
             # Set first: a connection that can't be made, or is lost at once, isn't tried again in a tight loop.
             self._not_before = now + jittered(self._retry_s)
             self._retry_s = min(self._retry_s * 2, MAX_RETRY_S)
@@ -155,7 +156,8 @@ class Socket:
                 compression=None,
             )
         except (OSError, TimeoutError, WebSocketException) as error:
-            raise self._down(f"can't be reached ({type(error).__name__})") from error
+            self._trouble = f"can't be reached ({type(error).__name__})"
+            raise self._down(self._trouble) from error
 
     async def _read(self, connection: ClientConnection) -> None:
         from websockets.exceptions import ConnectionClosed
@@ -168,7 +170,8 @@ class Socket:
         except ConnectionClosed:
             pass  # by the endpoint, the network or the missing answer to a ping
         finally:
-            self._lose(self._down("closed the connection or fell silent"))
+            self._trouble = "closed the connection or fell silent"
+            self._lose(self._down(self._trouble))
             with contextlib.suppress(Exception):
                 await connection.close()
 
