@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,7 @@ class ChainUrls:
 
 
 @contextlib.asynccontextmanager
-async def run_localnet() -> AsyncIterator[ChainUrls]:
+async def run_localnet() -> AsyncGenerator[ChainUrls]:
     async with Localnet(LocalnetConfig(port=0, programs={LOCALNET_PROGRAM_ID: program_elf()})) as net:
         yield ChainUrls(net.rpc_url, net.ws_url, instant=True)
 
@@ -45,7 +45,7 @@ def _free_ports(count: int) -> int:
 
 
 @contextlib.asynccontextmanager
-async def run_validator(folder: Path) -> AsyncIterator[ChainUrls]:
+async def run_validator(folder: Path) -> AsyncGenerator[ChainUrls]:
     """solana-test-validator with the program in its genesis; its ledger goes into `folder`."""
     first = _free_ports(50)
     with (folder / "validator.log").open("wb") as log:

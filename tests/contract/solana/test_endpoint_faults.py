@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import pytest
@@ -35,16 +35,21 @@ async def endpoint() -> AsyncIterator[Endpoint]:
 
 
 @contextlib.asynccontextmanager
-async def connected(endpoint: Endpoint, **more: Any) -> AsyncIterator[SolanaClient]:
+async def connected(endpoint: Endpoint, **more: Any) -> AsyncGenerator[SolanaClient]:
     wallet = Keypair()
     endpoint.bank.airdrop(wallet.pubkey(), 10**10)
-    settings = {"ws_url": endpoint.ws_url, "wallet": wallet, "timeout_s": 2.0, "poll_interval_s": 0.2} | more
-    async with open_chain(endpoint.url, **settings) as chain:
+    settings: dict[str, Any] = {
+        "ws_url": endpoint.ws_url,
+        "wallet": wallet,
+        "timeout_s": 2.0,
+        "poll_interval_s": 0.2,
+    } | more
+    async with open_chain(endpoint.url, wallet=wallet, **settings) as chain:
         yield chain
 
 
 @contextlib.asynccontextmanager
-async def marketed(endpoint: Endpoint, **more: Any) -> AsyncIterator[tuple[SolanaClient, Market]]:
+async def marketed(endpoint: Endpoint, **more: Any) -> AsyncGenerator[tuple[SolanaClient, Market]]:
     async with connected(endpoint, **more) as chain:
         yield chain, await open_market(chain)
 
@@ -244,25 +249,23 @@ async def test_the_program_is_found_and_its_absence_is_explained(endpoint: Endpo
 
 
 async def test_the_next_endpoint_is_asked_while_the_first_is_down(endpoint: Endpoint) -> None:
-    async with Endpoint(endpoint.bank) as second:
-        async with open_chain([endpoint.url, second.url], timeout_s=2.0) as chain:
-            await chain.time()
-            await endpoint.stop()
-            await chain.time()
-            assert second.requests
-            before = len(second.requests)
-            await chain.time()
-            assert len(second.requests) == before + 1
+    async with Endpoint(endpoint.bank) as second, open_chain([endpoint.url, second.url], timeout_s=2.0) as chain:
+        await chain.time()
+        await endpoint.stop()
+        await chain.time()
+        assert second.requests
+        before = len(second.requests)
+        await chain.time()
+        assert len(second.requests) == before + 1
 
 
 async def test_an_endpoint_of_another_chain_is_never_used(endpoint: Endpoint) -> None:
-    async with Endpoint() as stranger:
-        async with open_chain([endpoint.url, stranger.url], timeout_s=2.0) as chain:
+    async with Endpoint() as stranger, open_chain([endpoint.url, stranger.url], timeout_s=2.0) as chain:
+        await chain.time()
+        await endpoint.stop()
+        with pytest.raises(EndpointDown):
             await chain.time()
-            await endpoint.stop()
-            with pytest.raises(EndpointDown):
-                await chain.time()
-            assert {r["method"] for r in stranger.requests} == {"getGenesisHash"}
+        assert {r["method"] for r in stranger.requests} == {"getGenesisHash"}
 
 
 async def test_the_url_is_told_without_its_key(endpoint: Endpoint) -> None:
@@ -333,8 +336,7 @@ async def test_more_notifications_than_are_read_end_the_subscription(
             endpoint.bank.advance()
         await asyncio.sleep(0.2)
         with pytest.raises(EndpointDown, match="begins anew"):
-            for _ in range(20):
-                await listening.next()
+            await listening.next()
 
 
 async def test_nothing_is_left_when_it_is_closed(endpoint: Endpoint) -> None:
@@ -349,7 +351,7 @@ async def test_nothing_is_left_when_it_is_closed(endpoint: Endpoint) -> None:
     }
 
 
-async def _trickle(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n")
     with contextlib.suppress(ConnectionError):
         for _ in range(100):
@@ -360,7 +362,7 @@ async def _trickle(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Non
 
 
 @contextlib.asynccontextmanager
-async def _raw_server(serve: Any) -> AsyncIterator[str]:
+async def _raw_server(serve: Any) -> AsyncGenerator[str]:
     """An HTTP server that is no HTTP server: each connection is handed to `serve`."""
     writers: list[asyncio.StreamWriter] = []
 

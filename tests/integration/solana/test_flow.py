@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -36,7 +36,7 @@ class Parties:
 
 
 @contextlib.asynccontextmanager
-async def parties(urls: ChainUrls) -> AsyncIterator[Parties]:
+async def parties(urls: ChainUrls) -> AsyncGenerator[Parties]:
     async with contextlib.AsyncExitStack() as stack:
         clients: list[SolanaClient] = []
         for _ in range(3):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -64,7 +64,7 @@ class Seen:
 
 
 @contextlib.asynccontextmanager
-async def seeing(watch: Any) -> AsyncIterator[Seen]:
+async def seeing(watch: Any) -> AsyncGenerator[Seen]:
     seen = Seen(watch)
     await asyncio.sleep(0.1)
     yield seen
