@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from hypernode_worker.errors import ConfigError
+
 if TYPE_CHECKING:
     from solders.keypair import Keypair
 
     from hypernode_worker.client import Client
     from hypernode_worker.config import Loaded, Settings
+    from hypernode_worker.core.events import Listener
     from hypernode_worker.core.ports import ContainerProvider, HostSpecs, Limits
+    from hypernode_worker.hardware.host import HostHardware
     from hypernode_worker.ipfs import LayeredStore
     from hypernode_worker.localnet import Localnet
+    from hypernode_worker.node.manager import NodeManager
+    from hypernode_worker.node.settings import WorkerSettings
     from hypernode_worker.solana.client import SolanaClient
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -107,6 +113,18 @@ async def open_provider(loaded: Loaded) -> AsyncGenerator[ContainerProvider]:
         await provider.close()
 
 
+@asynccontextmanager
+async def open_hardware(settings: Settings) -> AsyncGenerator[HostHardware]:
+    """This machine."""
+    from hypernode_worker.hardware.host import HostHardware
+
+    hardware = HostHardware(settings.data_dir)
+    try:
+        yield hardware
+    finally:
+        await hardware.close()
+
+
 def job_limits(settings: Settings, host: HostSpecs) -> Limits:
     """Bounds of one job: what the settings say, else the machine's share of one of CAPACITY jobs."""
     from hypernode_worker.core.ports import Limits
@@ -118,6 +136,85 @@ def job_limits(settings: Settings, host: HostSpecs) -> Limits:
         log_bytes=settings.job_log_size,
         workspace_bytes=settings.job_workspace_size,
     )
+
+
+@asynccontextmanager
+async def open_worker(loaded: Loaded, *, listeners: Sequence[Listener] = ()) -> AsyncGenerator[NodeManager]:
+    """A worker, ready to `run`. Nothing is sent or started before that."""
+    from hypernode_worker.journal import SqliteJournal
+    from hypernode_worker.node.manager import NodeManager
+
+    settings = loaded.settings
+    make_data_dir(settings.data_dir)
+    async with (
+        open_chain(loaded, signs=True) as chain,
+        open_store(loaded) as store,
+        open_provider(loaded) as provider,
+        open_hardware(settings) as hardware,
+        serve_blocks(settings, store),
+    ):
+        host = await hardware.specs()
+        journal = SqliteJournal(settings.data_dir / "journal.sqlite")
+        try:
+            yield NodeManager(
+                chain=chain,
+                store=store,
+                provider=provider,
+                hardware=hardware,
+                journal=journal,
+                settings=worker_settings(loaded, host),
+                listeners=listeners,
+            )
+        finally:
+            journal.close()
+
+
+def worker_settings(loaded: Loaded, host: HostSpecs) -> WorkerSettings:
+    """What NodeManager is told of the settings."""
+    from solders.pubkey import Pubkey
+
+    from hypernode_worker.node.settings import WorkerSettings
+
+    settings = loaded.settings
+    payout = settings.payout_address
+    return WorkerSettings(
+        market=Pubkey.from_string(loaded.require_market()),
+        data_dir=settings.data_dir,
+        limits=job_limits(settings, host),
+        auto_accept=settings.auto_accept,
+        min_price=settings.min_price,
+        payout=Pubkey.from_string(payout) if payout else None,
+        capacity=settings.capacity,
+        allow_network=settings.allow_network,
+        allow_unisolated=settings.allow_unisolated,
+        country=settings.country.upper(),
+        images=settings.images,
+        health_interval_s=settings.health_check_interval / 1000,
+        drain_timeout_s=settings.drain_timeout / 1000,
+        definition_timeout_s=settings.ipfs_timeout / 1000,
+    )
+
+
+def make_data_dir(path: Path) -> None:
+    """The worker's folder, for its user alone. Raises ConfigError when it can't be made."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"The data folder {path} can't be made ({error.strerror}); name another with DATA_DIR."
+        ) from error
+
+
+@asynccontextmanager
+async def serve_blocks(settings: Settings, store: LayeredStore) -> AsyncGenerator[None]:
+    """With IPFS_SERVE_PORT, the embedded store as a trustless gateway on loopback."""
+    if settings.ipfs_serve_port is None:
+        yield
+        return
+    from hypernode_worker.ipfs import BlockGateway
+
+    async with BlockGateway(store.blocks, port=settings.ipfs_serve_port):
+        yield
 
 
 def open_localnet(

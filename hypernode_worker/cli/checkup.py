@@ -16,7 +16,7 @@ from hypernode_worker.errors import ConfigError, HypernodeError, ImageUnavailabl
 
 if TYPE_CHECKING:
     from hypernode_worker.config import Loaded
-    from hypernode_worker.core.ports import ContainerProvider, ContainerSpec, Gpu
+    from hypernode_worker.core.ports import ContainerProvider, ContainerSpec, HostSpecs
     from hypernode_worker.solana.client import SolanaClient
 
 SMALL_IMAGE = "busybox:stable"
@@ -150,9 +150,10 @@ class Checkup:
         return f"{version} ran a container{weak}"
 
     async def gpu(self) -> str:
-        gpus = await self._gpus()
+        host, why_none = await self._host()
+        gpus = host.gpus
         if not gpus:
-            raise Skip("no GPU was found; without one the node takes only jobs that need none")
+            raise Skip(f"no GPU was found ({why_none}); the node takes only jobs that need none")
         provider = await self._open_provider()
         names = ", ".join(gpu.name for gpu in gpus)
         if not provider.capabilities.gpus:
@@ -181,15 +182,17 @@ class Checkup:
     async def _open_provider(self) -> ContainerProvider:
         from hypernode_worker.app import open_provider
 
-        if self._provider is None:
-            self._provider = await self._stack.enter_async_context(open_provider(self._loaded()))
+        if self._provider is not None:
+            return self._provider
+        self._provider = await self._stack.enter_async_context(open_provider(self._loaded()))
         return self._provider
 
-    async def _gpus(self) -> tuple[Gpu, ...]:
+    async def _host(self) -> tuple[HostSpecs, str | None]:
+        """The machine, and why no GPU was found on it."""
         from hypernode_worker.app import open_hardware
 
-        async with open_hardware(self._loaded()) as hardware:
-            return (await hardware.specs()).gpus
+        async with open_hardware(self._loaded().settings) as hardware:
+            return await hardware.specs(), hardware.no_gpu_reason
 
     async def _execute(self, provider: ContainerProvider, command: tuple[str, ...], gpus: tuple[str, ...]) -> bool:
         """Runs a command in a container of its own; whether it left the file 'answer'."""
@@ -212,7 +215,7 @@ class Checkup:
                 workdir="/workspace",
                 workspace=workspace,
                 log_path=Path(scratch) / "log",
-                limits=await job_limits(self._loaded()),
+                limits=job_limits(self._loaded().settings, (await self._host())[0]),
                 gpus=gpus,
             )
             return await _run_once(provider, spec, workspace / "answer")

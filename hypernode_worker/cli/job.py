@@ -223,7 +223,7 @@ def take(
     ] = None,
 ) -> None:
     """Let this machine's worker take a job (AUTO_ACCEPT=false); without JOB, list what it would take."""
-    from hypernode_worker.cli.candidates import candidates_text
+    from hypernode_worker.cli.status_text import candidates_text
     from hypernode_worker.node.control_client import call
 
     folder = invocation.load().settings.data_dir

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hypernode_worker.cli import config, job, key, localnet, market, node, test, worker
+from hypernode_worker.cli import check, config, demo, job, key, localnet, market, node, worker
 from hypernode_worker.cli.command import group
 
 _HELP = """Turn a machine with a GPU into a paid node of a marketplace that settles on Solana, or buy that work.
@@ -36,9 +36,10 @@ def _root(
 
 
 worker.register(app)
-test.register(app)
+check.register(app)
 config.register(app)
 localnet.register(app)
+demo.register(app)
 app.add_typer(job.app, name="job")
 app.add_typer(market.app, name="market")
 app.add_typer(node.app, name="node")

@@ -62,7 +62,7 @@ def say(text: str = "") -> None:
 
 def out_json(value: object) -> None:
     """One JSON document, to stdout."""
-    print(json.dumps(value, indent=2, default=str))
+    print(json.dumps(value, indent=2, default=str), flush=True)
 
 
 def fail(text: str) -> None:

@@ -91,38 +91,51 @@ def _draining(running: int, now: bool) -> str:
 
 def run_line(event: e.RunEvent) -> str | None:
     """One line about a run; None for what only `status` shows."""
-    job = short(event.job)
+    told = _on_the_way(event) or _at_the_end(event)
+    if told is None:
+        return None
+    mark, text = told
+    return f"{icon(mark)} {short(event.job)} {text}"
+
+
+def _on_the_way(event: e.RunEvent) -> tuple[str, str] | None:
     match event:
-        case e.CandidateFound(_, price, timeout, framework):
-            return f"{icon('job')} {job} could be taken: {framework}, {price:,} a second, at most {timeout} s (job take {event.job})"
+        case e.CandidateFound(job, price, timeout, framework):
+            return "job", f"fits: {framework}, {price:,} a second, at most {timeout} s (job take {job})"
         case e.JobSkipped(_, reason):
-            return f"{icon('skip')} {job} skipped: {reason}"
+            return "skip", f"skipped: {reason}"
         case e.RunClaimed(_, signature, begun):
-            return f"{icon('job')} {job} claimed{' and started' if begun else ''} ({short(signature)})"
+            return "job", f"claimed{' and started' if begun else ''} ({short(signature)})"
         case e.ClaimLost(_, reason):
-            return f"{icon('skip')} {job} not claimed: {reason}"
+            return "skip", f"not claimed: {reason}"
         case e.SetupFinished(_, image):
-            return f"{icon('content')} {job} ready{f', image {image}' if image else ''}"
+            return "content", f"ready{f', image {image}' if image else ''}"
         case e.RunStarted(_, signature):
-            return f"{icon('run')} {job} running{f' ({short(signature)})' if signature else ''}"
+            return "run", f"running{f' ({short(signature)})' if signature else ''}"
         case e.RunResumed(_, attached):
-            return f"{icon('run')} {job} found again{', still running' if attached else ''}"
+            return "run", f"found again{', still running' if attached else ''}"
         case e.OperationStarted(_, operation, _):
-            return f"{icon('run')} {job} operation {operation + 1} started"
+            return "run", f"operation {operation + 1} started"
+        case _:
+            return None
+
+
+def _at_the_end(event: e.RunEvent) -> tuple[str, str] | None:
+    match event:
         case e.OperationEnded(_, operation, exit_code, reason):
             why = "" if reason.value == "exited" else f" ({reason.value.replace('_', ' ')})"
-            return f"{icon('ok' if exit_code == 0 else 'bad')} {job} operation {operation + 1} exited with {exit_code}{why}"
+            return "ok" if exit_code == 0 else "bad", f"operation {operation + 1} exited with {exit_code}{why}"
         case e.RunEnded(_, outcome, message):
-            return f"{icon('ok' if outcome.value == 'completed' else 'warn')} {job} {outcome.value.replace('_', ' ')}: {message}"
+            return "ok" if outcome.value == "completed" else "warn", f"{outcome.value.replace('_', ' ')}: {message}"
         case e.ResultPinned(_, result_cid):
-            return f"{icon('content')} {job} result stored: {result_cid}"
+            return "content", f"result stored: {result_cid}"
         case e.RunSettled(_, signature, _, _, _, under_review):
             said = "posted, paid after the market's review" if under_review else "settled and paid"
-            return f"{icon('paid')} {job} {said} ({short(signature)})"
+            return "paid", f"{said} ({short(signature)})"
         case e.RunReleased(_, signature, reason):
-            return f"{icon('stop')} {job} given back: {reason.name.lower().replace('_', ' ')} ({short(signature)})"
+            return "stop", f"given back: {reason.name.lower().replace('_', ' ')} ({short(signature)})"
         case e.RunLost(_, _, message):
-            return f"{icon('warn')} {job} lost: {message}"
+            return "warn", f"lost: {message}"
         case _:
             return None
 

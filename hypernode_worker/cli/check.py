@@ -12,10 +12,10 @@ from hypernode_worker.cli.command import UNHEALTHY, Invocation, command
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    command(app, "test")(test)
+    command(app, "test")(check)
 
 
-def test(
+def check(
     invocation: Invocation,
     only: Annotated[
         list[str] | None, typer.Option("--only", metavar="NAME", help="One check and what it needs; may be repeated.")
