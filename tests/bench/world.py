@@ -54,7 +54,9 @@ class World:
         """Of one command: nothing of the caller's settings, only what a process needs."""
         kept = {name: os.environ[name] for name in ("PATH", "LANG", "DOCKER_HOST") if name in os.environ}
         local = {"HOME": str(self.home), "SOLANA_RPC_URL": self.rpc_url, "SOLANA_WS_URL": self.ws_url}
-        return {**kept, **local, "IPFS_GATEWAY": "", **self.variables, **more}
+        # The client below runs in this process, whose HOME is another one.
+        store = {"IPFS_STORE_DIR": str(self.home / "ipfs"), "IPFS_GATEWAY": "none"}
+        return {**kept, **local, **store, **self.variables, **more}
 
     @contextlib.asynccontextmanager
     async def client(self, name: str = "client") -> AsyncGenerator[Client]:
