@@ -12,15 +12,17 @@ import threading
 import time
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from hypernode_worker.core.ports import Exit, ExitReason
 from hypernode_worker.errors import PermanentError, ProviderDown
-from hypernode_worker.providers.bounded_log import BoundedLog
+from hypernode_worker.providers.bounded_log import BoundedLog, log_offset
 from hypernode_worker.providers.docker_client import Stream, api_status
 from hypernode_worker.providers.docker_engine import DockerEngine
 from hypernode_worker.providers.docker_settings import Watched
+from hypernode_worker.providers.process_tree import deleted_bytes, descendants, sees_workspace
 from hypernode_worker.providers.workspace import WorkspaceUse, measure_workspace
 
 WAIT_S = 2.0
@@ -51,6 +53,7 @@ class DockerFollower:
         self._stream = stream
         self._reason: ExitReason | None = None
         self._overflowed = False
+        self._first_pid: int | None = None
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"follow-{ident[:12]}", daemon=True)
 
@@ -69,9 +72,23 @@ class DockerFollower:
         return self.ended.done() and isinstance(self.ended.exception(), ProviderDown)
 
     def measure(self) -> WorkspaceUse:
-        """What the workspace holds now; blocks for the walk."""
+        """What the workspace holds now, deleted files that are still open included; blocks for the walk."""
         watched = self.watched
-        return measure_workspace(watched.workspace, max_bytes=watched.workspace_bytes, max_files=self._max_files)
+        use = measure_workspace(watched.workspace, max_bytes=watched.workspace_bytes, max_files=self._max_files)
+        hidden = self._deleted_bytes() if use.over is None else 0
+        if use.bytes + hidden < watched.workspace_bytes:
+            return replace(use, bytes=use.bytes + hidden)
+        return replace(use, bytes=use.bytes + hidden, over=use.over or "deleted files that are still open")
+
+    def _deleted_bytes(self) -> int:
+        """Nothing where the engine runs on another machine, or its processes may not be looked at."""
+        if self._first_pid is None:
+            state = self._engine.client().inspect_container(self.ident)["State"]
+            pid = int(state.get("Pid") or 0)
+            self._first_pid = pid if pid and sees_workspace(pid, self.watched.workspace) else 0
+        if not self._first_pid or not sees_workspace(self._first_pid, self.watched.workspace):
+            return 0
+        return deleted_bytes(descendants(self._first_pid), self.watched.workspace)
 
     def kill(self, reason: ExitReason, signal: str = "SIGKILL") -> None:
         """Sends a signal for a reason that will be the exit's, unless the container had ended or another came first.
@@ -144,6 +161,9 @@ class DockerFollower:
 
     def _copy_log(self) -> None:
         watched = self.watched
+        if self._stream is None and log_offset(watched.log_path) - watched.log_offset >= watched.log_bytes:
+            self._overflowed = True  # in an earlier life; the engine may have dropped the beginning since
+            return self.kill(ExitReason.LOG_LIMIT)
         if self._stream is None:
             self._stream = self._engine.client().logs(self.ident, stdout=True, stderr=True, stream=True, follow=True)
         with BoundedLog(watched.log_path, limit=watched.log_bytes, offset=watched.log_offset) as log:
@@ -152,8 +172,7 @@ class DockerFollower:
             finally:
                 # Before the kill: the engine doesn't see an end while output waits for a reader.
                 self._let_go()
-        if self._overflowed:
-            self.kill(ExitReason.LOG_LIMIT)
+        return self.kill(ExitReason.LOG_LIMIT) if self._overflowed else None
 
     def _wait(self) -> int:
         """The exit code, once there is one: the output may end long before the container does."""
@@ -168,7 +187,12 @@ class DockerFollower:
     def _reason_of(self, code: int, state: dict[str, Any]) -> ExitReason:
         if self._overflowed:
             return ExitReason.LOG_LIMIT
-        if self._reason is ExitReason.WORKSPACE_FULL or self.measure().over:
+        watched = self.watched
+        full = self._reason is ExitReason.WORKSPACE_FULL
+        if (
+            full
+            or measure_workspace(watched.workspace, max_bytes=watched.workspace_bytes, max_files=self._max_files).over
+        ):
             return ExitReason.WORKSPACE_FULL
         if self._reason is not None:
             return self._reason

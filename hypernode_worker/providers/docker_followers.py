@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import Any
 
 from hypernode_worker.core.ports import ExitReason
-from hypernode_worker.errors import PermanentError, ProviderDown
+from hypernode_worker.errors import PermanentError
 from hypernode_worker.providers.docker_client import Stream
 from hypernode_worker.providers.docker_engine import DockerEngine
 from hypernode_worker.providers.docker_follow import DockerFollower
 from hypernode_worker.providers.docker_settings import Watched, labels_in, watched_of
+
+_log = logging.getLogger(__name__)
 
 LEAST_LOOK_S = 0.25
 MOST_LOOK_S = 1.0
@@ -82,9 +84,12 @@ class DockerFollowers:
         pause = LEAST_LOOK_S
         while not (await asyncio.wait({ended}, timeout=pause))[0]:
             begun = loop.time()
-            use = await loop.run_in_executor(self._looks, follower.measure)
-            if use.over:
-                with suppress(ProviderDown):  # tried again at the next look
+            try:
+                use = await loop.run_in_executor(self._looks, follower.measure)
+                if use.over:
                     await self._engine.call(lambda _: follower.kill(ExitReason.WORKSPACE_FULL))
+            except Exception as error:  # noqa: BLE001 -- whatever it was, the next look may succeed
+                _log.debug("a look at the workspace of %s failed: %s", follower.ident[:12], error)
+                continue
             nearly = use.bytes > watched.workspace_bytes // 2
             pause = max(LEAST_LOOK_S if nearly else min(2 * pause, MOST_LOOK_S), 10 * (loop.time() - begun))

@@ -39,6 +39,10 @@ TMP_FILES = 100_000
 OOM_SCORE = 500
 """When the host itself runs out of memory, jobs are ended before anything else."""
 
+ENGINE_LOG_FACTOR = 8
+"""Size of each of the engine's two log files, in log_bytes. It wraps each line in some 75 bytes of JSON; from lines of
+11 bytes on average the whole log can be read again after a restart. Bounds the host's disk while no worker runs."""
+
 RUNNING = ("running", "paused", "restarting")
 """The engine's states of a container that has not ended."""
 
@@ -87,7 +91,7 @@ def container_settings(
         device_requests=[gpu_request(spec.gpus)] if spec.gpus else None,
         init=True,  # reaps the job's orphans and hands signals on; no measurable cost
         ipc_mode="private",
-        log_config=log_settings(max_bytes=2 * limits.log_bytes + _MIB),
+        log_config=log_settings(max_bytes=ENGINE_LOG_FACTOR * limits.log_bytes + _MIB),
         mem_limit=max(limits.memory_bytes, LEAST_MEMORY),
         mounts=[bind_mount(str(spec.workspace), WORKSPACE)],
         memswap_limit=max(limits.memory_bytes, LEAST_MEMORY),

@@ -24,7 +24,7 @@ from typing import Any
 
 from hypernode_worker.providers.bounded_log import BoundedLog
 from hypernode_worker.providers.process_sandbox import JOB_ID, Inside, sandbox_command
-from hypernode_worker.providers.process_tree import count_of_user, descendants, kill_all, private_memory
+from hypernode_worker.providers.process_tree import count_of_user, deleted_bytes, descendants, kill_all, private_memory
 from hypernode_worker.providers.workspace import measure_workspace
 
 LOOK_S = 0.05
@@ -197,7 +197,8 @@ class Supervisor:
         use = measure_workspace(
             Path(run["workspace"]), max_bytes=run["workspace_bytes"], max_files=run["workspace_files"]
         )
-        return use.over is not None
+        hidden = 0 if use.over else deleted_bytes(descendants(os.getpid()), Path(run["workspace"]))
+        return use.over is not None or use.bytes + hidden >= run["workspace_bytes"]
 
     # --- ending --------------------------------------------------------------------------------------------
 

@@ -100,6 +100,14 @@ async def test_too_deep_folders(bench: Bench) -> None:
     assert ended.reason is ExitReason.WORKSPACE_FULL
 
 
+async def test_deleted_files_that_are_open_count(bench: Bench) -> None:
+    real_only(bench)
+    one = "exec {n}> d{n}; rm d{n}; dd if=/dev/zero bs=65536 count=100 >&{n} 2>/dev/null; "
+    script = "".join(one.format(n=n) for n in (3, 4, 5, 6)) + "sleep 60"
+    ended = await asyncio.wait_for(bench.provider.wait(await bench.start(bench.spec(Program(script)))), WAIT_S)
+    assert ended.reason is ExitReason.WORKSPACE_FULL
+
+
 async def test_hidden_folders_count(bench: Bench) -> None:
     real_only(bench)
     script = "mkdir h; for i in 1 2 3; do dd if=/dev/zero of=h/f$i bs=65536 count=100; done; chmod 000 h; sleep 60"

@@ -105,7 +105,7 @@ async def test_the_settings_as_the_engine_has_them(bench: Bench) -> None:
     assert not host["DeviceRequests"]
     assert not host["PortBindings"]
     assert host["OomScoreAdj"] == 500
-    assert host["LogConfig"]["Config"] == {"max-file": "2", "max-size": str(2 * LIMITS.log_bytes + 2**20)}
+    assert host["LogConfig"]["Config"] == {"max-file": "2", "max-size": str(8 * LIMITS.log_bytes + 2**20)}
     assert [(mount["Type"], mount["Destination"]) for mount in found["Mounts"]] == [("bind", "/workspace")]
     assert found["Config"]["User"] == ("10001:10001" if os.geteuid() == 0 else f"{os.geteuid()}:{os.getegid()}")
     limits = {limit["Name"]: limit["Hard"] for limit in host["Ulimits"]}

@@ -34,7 +34,7 @@ async def main(kind, node, folder):
     spec = ContainerSpec("job", node, "run", 0, image, ("/bin/sh", "-c", script), "/workspace",
                          folder / "workspace", folder / "log", limits)
     await provider.start(spec)
-    while b"line 5\\n" not in (folder / "log").read_bytes():
+    while not (folder / "log").exists() or b"line 5\\n" not in (folder / "log").read_bytes():
         await asyncio.sleep(0.05)
     os.kill(os.getpid(), 9)
 
