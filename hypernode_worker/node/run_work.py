@@ -61,6 +61,7 @@ class RunWork:
         self.ended: Ended | None = None
         self.stored: StoredResult | None = None
         self.image: ImageUsed | None = None
+        self._resumed = False
         self.ended_operations: tuple[OperationResult, ...] = ()
 
     def resume(self, record: RunRecord, *, attached: bool) -> None:
@@ -69,6 +70,7 @@ class RunWork:
         Args:
             attached: the container of the operation that was going on is there.
         """
+        self._resumed = True
         self._started_at = _number(record.detail.get("started_at"), self._started_at)
         image, operations = record.detail.get("image"), record.detail.get("operations")
         self.image = ImageUsed.model_validate(image) if image else None
@@ -152,7 +154,8 @@ class RunWork:
         """Removes every container of this run. May be repeated."""
         record = self._book.record
         known = self._execution.containers if self._execution else ()
-        sure = self._execution is None or self.ended is not None
+        # A run from before a restart, or one that was cancelled, may have containers that this process never saw.
+        sure = not self._resumed and (self._execution is None or self.ended is not None)
         try:
             found = known if sure else await self._context.provider.containers(str(self._context.node.address))
             for container in found:

@@ -171,14 +171,16 @@ class World:
     hardware: SteadyHardware = field(default_factory=SteadyHardware)
     behave: Callable[[Any], MockRun] = succeed
 
-    async def post(self, definition: dict[str, Any] | bytes | None = None, *, price: int = 100, **changes: Any) -> Job:
-        """A queued job; `changes` replace fields of the plain definition."""
+    async def post(
+        self, definition: dict[str, Any] | bytes | None = None, *, price: int = 100, lost: bool = False, **changes: Any
+    ) -> Job:
+        """A queued job; `changes` replace fields of the plain definition. `lost`: nobody has its definition."""
         if isinstance(definition, bytes):
             data, parsed = definition, JobDefinition.from_dict(DEFINITION)
         else:
             parsed = JobDefinition.from_dict({**DEFINITION, **(definition or {}), **changes})
             data = parsed.to_bytes()
-        cid = await self.store.add_bytes(data)
+        cid = Cid.of(data) if lost else await self.store.add_bytes(data)
         address, _ = await self.client.create_job(
             self.market,
             nonce=next(_nonces),
