@@ -107,7 +107,10 @@ class Invocation:
         """Runs the one call of a command."""
         import asyncio
 
-        return asyncio.run(work)
+        try:
+            return asyncio.run(work)
+        except asyncio.CancelledError:  # by a signal's handler: SIGTERM ends a command as Ctrl-C does
+            raise KeyboardInterrupt from None
 
 
 def command(
@@ -161,7 +164,7 @@ def with_errors(debug: bool, work: Callable[[], None]) -> None:
         work()
     except typer.Exit:
         raise
-    except (KeyboardInterrupt, EOFError):
+    except KeyboardInterrupt:
         _leave(INTERRUPTED)
     except BrokenPipeError:
         # The reader of a pipe went away: the interpreter must not complain about it while it ends.

@@ -14,8 +14,7 @@ from hypernode_worker.cli.command import Invocation, command, usage
 
 if TYPE_CHECKING:
     from hypernode_worker.cli.demo_stage import Story
-
-LOG_LINES = 20
+    from hypernode_worker.core.events import Event
 
 
 def register(app: typer.Typer) -> None:
@@ -45,24 +44,21 @@ def demo(
     tell = screen.say if invocation.json else screen.out
     lines = WorkerLines(tell)
 
+    begun = False
+
+    def listen(event: Event) -> None:
+        nonlocal begun
+        if not begun:
+            begun = True
+            lines.begin()
+        lines(event)
+
     async def work() -> Story:
-        # Ctrl-C and SIGTERM end it the same way: the worker gives back what it holds, the folders go.
+        # SIGTERM ends it as Ctrl-C does: the worker gives back what it holds, the scratch folder goes.
         task = asyncio.current_task()
-        assert task is not None
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        began = False
-
-        def begin(text: str) -> None:
-            tell(text)
-
-        def listen(event: object) -> None:
-            nonlocal began
-            if not began:
-                began = True
-                lines.begin()
-            lines(event)  # pyright: ignore[reportArgumentType]
-
-        return await play(out.expanduser().absolute(), runtime=runtime, image=image, tell=begin, worker_lines=listen)
+        if task is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await play(out.expanduser().absolute(), runtime=runtime, image=image, tell=tell, worker_lines=listen)
 
     story = invocation.run(work())
     if invocation.json:
@@ -91,7 +87,7 @@ def _story_json(story: Story) -> dict[str, object]:
             {"path": str(story.result.path / file.path), "bytes": file.bytes, "sha256": file.sha256}
             for file in story.result.artifacts
         ],
-        "provider": story.provider,
+        "provider": story.provider.split()[0],
         "elapsed_s": round(story.elapsed_s, 3),
     }
 
@@ -105,8 +101,6 @@ def _story_text(story: Story) -> str:
     def money(amount: int) -> str:
         return show_amount(amount, native=job.is_native)
 
-    log = [line for path in result.logs for line in path.read_text(errors="replace").splitlines()]
-    shown = [f"  | {line}" for line in log[-LOG_LINES:]]
     happened = screen.fields(
         {
             "job": job.address,
@@ -128,8 +122,6 @@ def _story_text(story: Story) -> str:
     adds_up = job.deposit == job.paid + job.fee + job.refunded
     return "\n".join(
         [
-            "\nThe job's log:",
-            *shown,
             "\nWhat happened:",
             happened,
             f"  deposit = paid + fee + refunded: {'yes' if adds_up else 'NO'}",

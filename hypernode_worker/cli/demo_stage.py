@@ -22,17 +22,30 @@ from hypernode_worker import app
 from hypernode_worker.config import Flag, Loaded, load
 from hypernode_worker.core.accounts import Job, JobState, MarketTerms
 from hypernode_worker.core.amounts import show_amount, sol
-from hypernode_worker.core.events import Event, Listener, RunClaimed, RunSettled, SpecsDetected, WorkerStarted
+from hypernode_worker.core.events import (
+    Event,
+    Listener,
+    OperationEnded,
+    OperationStarted,
+    RunClaimed,
+    RunSettled,
+    SpecsDetected,
+    WorkerStarted,
+)
 from hypernode_worker.core.types import LAMPORTS_PER_SOL
 from hypernode_worker.errors import HypernodeError, PermanentError
 
 if TYPE_CHECKING:
     from hypernode_worker.client import Client, PostedJob, Result
+    from hypernode_worker.node.manager import NodeManager
 
 PRICE = 50_000
 TIMEOUT_S = 120
 AIRDROP_SOL = 2
 WIDTH, HEIGHT, SPHERES = 640, 360, 14
+NODE = "node"
+LOG_LOOK_S = 0.1
+IDLE_LOOKS = 200
 START_TIMEOUT_S = 60.0
 JOB_TIMEOUT_S = 90.0
 ROLES = ("market owner", "client", "node")
@@ -119,7 +132,8 @@ async def play(out: Path, *, runtime: str, image: str | None, tell: Tell, worker
             await stage.furnish()
             tell(f"{chosen.why}\n")
             seen = _Seen()
-            async with stage.worker((seen, worker_lines)) as failed:
+            log = _LiveLog(scratch / NODE, tell)
+            async with stage.worker((seen, log, worker_lines)) as failed, log:
                 await _first(seen.started.wait(), failed, START_TIMEOUT_S, "The worker didn't start")
                 posted, job, result = await _first(
                     stage.post_and_wait(out), failed, JOB_TIMEOUT_S, "The job didn't end"
@@ -137,6 +151,55 @@ async def play(out: Path, *, runtime: str, image: str | None, tell: Tell, worker
                 provider=seen.runtime,
                 elapsed_s=time.monotonic() - began,
             )
+
+
+class _LiveLog:
+    """Shows what the job writes while it runs, as an operator on this machine could see it."""
+
+    def __init__(self, data_dir: Path, tell: Tell) -> None:
+        self._data_dir = data_dir
+        self._tell = tell
+        self._path: Path | None = None
+        self._offset = 0
+        self._task: asyncio.Task[None] | None = None
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case OperationStarted(job, operation, _):
+                found = list(self._data_dir.glob(f"runs/{job}-*/result/logs/{operation:02d}.log"))
+                self._path, self._offset = (found[0] if found else None), 0
+            case OperationEnded():
+                self._show()
+                self._path = None
+            case _:
+                pass
+
+    async def __aenter__(self) -> None:
+        self._task = asyncio.create_task(self._watch(), name="the job's log")
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(LOG_LOOK_S)
+            self._show()
+
+    def _show(self) -> None:
+        if self._path is None:
+            return
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                new, _, _ = file.read(1 << 16).rpartition(b"\n")
+        except FileNotFoundError:
+            return
+        if new:
+            self._offset += len(new) + 1
+            for line in new.decode(errors="replace").splitlines():
+                self._tell(f"          | {line}")
 
 
 class _Stage:
@@ -181,11 +244,12 @@ class _Stage:
     async def worker(self, listeners: tuple[Listener, ...]) -> AsyncGenerator[asyncio.Task[None]]:
         """A real worker that runs while the block lasts, then drains."""
         more = {"container_runtime": self._runtime.kind, "allow_unisolated": "true", "polling_interval": "1000"}
-        loaded = self._loaded("node", data_dir=str(self._scratch / "node"), job_workspace_size="256MiB", **more)
+        loaded = self._loaded("node", data_dir=str(self._scratch / NODE), job_workspace_size="256MiB", **more)
         async with app.open_worker(loaded, listeners=listeners) as manager:
             running = asyncio.create_task(manager.run(), name="the demo's worker")
             try:
                 yield running
+                await _until_idle(manager)
                 manager.request_stop()
                 await running
             finally:
@@ -249,6 +313,14 @@ class _Stage:
             given["market_pubkey"] = self.market
         flags = {name: Flag("(demo)", text) for name, text in given.items()}
         return load(flags=flags, environ={}, use_files=False)
+
+
+async def _until_idle(manager: NodeManager) -> None:
+    """The worker sees that its job is settled, and cleans up behind it: only then it is told to stop."""
+    for _ in range(IDLE_LOOKS):
+        if not manager.status().get("active_jobs"):
+            return
+        await asyncio.sleep(LOG_LOOK_S / 2)
 
 
 async def choose_runtime(scratch: Path, wanted: str, image: str | None) -> Runtime:

@@ -48,7 +48,7 @@ class WorkerLines:
 def _worker_lines(event: e.Event) -> list[str]:
     match event:
         case e.SpecsDetected(host, runtime, isolated):
-            weak = "" if isolated else " (no isolation: this node's trust is low)"
+            weak = "" if isolated else " (no container: this node's trust is low)"
             return [
                 *specs_lines(host),
                 f"  Container Runtime: {runtime}{weak}",
