@@ -173,6 +173,36 @@ class MarketsProgram:
         }
         return self.instruction("deregister_node", accounts, {})
 
+    # --- stake ---
+
+    def stake(
+        self, funder: Pubkey, node: Node, stake_mint: Pubkey, amount: int, *, source: Pubkey | None = None
+    ) -> Instruction:
+        """Tokens come from `source`, by default the funder's associated account."""
+        accounts = {
+            "funder": funder,
+            "node": node.address,
+            "market": node.market,
+            "from": source or addresses.token_address(funder, stake_mint),
+            "vault": self.stake_address(node.address),
+            "stake_mint": stake_mint,
+        }
+        return self.instruction("stake", accounts, {"amount": amount})
+
+    def request_unstake(self, node: Node, amount: int, *, owner: Pubkey | None = None) -> Instruction:
+        """`owner` signs: the authority (default) or the payout wallet; replaces the last request."""
+        accounts = {"owner": owner or node.authority, "node": node.address}
+        return self.instruction("request_unstake", accounts, {"amount": amount})
+
+    def withdraw_stake(self, node: Node, stake_mint: Pubkey, *, to: Pubkey | None = None) -> Instruction:
+        """Pays to `to`, by default the payout wallet's associated account."""
+        accounts = {
+            "node": node.address,
+            "to": to or addresses.token_address(node.payout, stake_mint),
+            "vault": self.stake_address(node.address),
+        }
+        return self.instruction("withdraw_stake", accounts, {})
+
     # --- a client's jobs ---
 
     def create_job(
@@ -220,6 +250,19 @@ class MarketsProgram:
 
     def stop_job(self, job: Job) -> Instruction:
         return self.instruction("stop_job", {"client": job.client, "job": job.address}, {})
+
+    def share_secrets(self, job: Job, secrets_cid: Cid) -> Instruction:
+        args = {"secrets_cid": secrets_cid}
+        return self.instruction("share_secrets", {"client": job.client, "job": job.address}, args)
+
+    def dispute_result(self, job: Job, reason_cid: Cid, *, source: Pubkey | None = None) -> Instruction:
+        fund = self._fund(job.address, job.client, job.payment_mint, source)
+        accounts = {"client": job.client, "job": job.address, **fund}
+        return self.instruction("dispute_result", accounts, {"reason_cid": reason_cid})
+
+    def resolve_dispute(self, job: Job, *, pay_bps: int, slash_bps: int, payees: Payees | None = None) -> Instruction:
+        accounts = {"arbiter": job.arbiter, "job": job.address, "node": job.node, **self._pay(job, payees)}
+        return self.instruction("resolve_dispute", accounts, {"pay_bps": pay_bps, "slash_bps": slash_bps})
 
     def close_job(self, caller: Pubkey, job: Job, payees: Payees | None = None) -> Instruction:
         accounts = {"caller": caller, "job": job.address, "client": job.client, **self._pay(job, payees)}

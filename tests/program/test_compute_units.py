@@ -35,7 +35,7 @@ def test_the_readme_shows_what_is_measured(costs: list[Cost]) -> None:
         README.write_text(f"{before}{BEGIN}\n{table(costs)}\n{END}{after}")
         return
     rows = {
-        name: cells for name, *cells in re.findall(r"^\| (\w+_\w+) \| (\S+) \|[^|]*\| (\S+) \|", shown, re.MULTILINE)
+        name: cells for name, *cells in re.findall(r"^\| ([a-z_]+) \| (\S+) \|[^|]*\| (\S+) \|", shown, re.MULTILINE)
     }
     for cost in costs:
         written = int(rows[cost.instruction][cost.currency == "spl"].replace(",", ""))

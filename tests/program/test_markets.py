@@ -101,14 +101,6 @@ def test_bad_terms_are_refused_when_made_and_when_changed(native: World, changes
         native.update_market(**changes)
 
 
-def test_stake_and_review_are_not_promised_before_they_are_enforced(native: World) -> None:
-    with refused("NotEnforcedYet"):
-        native.make_market(review_period=10, arbiter=SOMEONE)
-    key, stake = native.owner.pubkey(), native.svm.mint()
-    with refused("NotEnforcedYet"):
-        native.send(native.program.create_market(key, 99, native.terms, stake_mint=stake), native.owner)
-
-
 def test_no_fee_needs_no_receiver(native: World) -> None:
     native.make_market(fee_bps=0, fee_receiver=Pubkey.default())
 

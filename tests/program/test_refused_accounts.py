@@ -18,18 +18,16 @@ from tests.support.svm import Refused, refused
 IDL = codec().idl
 
 
-# Optional accounts that no call gives (staking), and those that only an SPL market needs.
-NEVER_GIVEN = {"old_payout", "vault", "stake_mint"}
+STAKING = {"stake", "withdraw_stake", "deregister_node"}
 ONLY_SPL = {"payment_mint", "from", "escrow", "token_program"}
 
 
 def given(spl: bool, instruction: str, account: str) -> bool:
-    if account in NEVER_GIVEN or (instruction, account) == ("deregister_node", "token_program"):
+    """Whether the call gives this account: optional ones are absent where they aren't needed."""
+    # The settled job of this call is over: no node has it. Payout wallets change in test_nodes.
+    if account == "old_payout" or (account == "node" and instruction == "settle_job"):
         return False
-    # These jobs are over or back in the queue: no node has them.
-    if account == "node" and instruction == "settle_job":
-        return False
-    return spl or account not in ONLY_SPL
+    return spl or instruction in STAKING or account not in ONLY_SPL
 
 
 def cases(wanted: Callable[[str, AccountSpec], bool]) -> list[object]:
@@ -43,7 +41,7 @@ def cases(wanted: Callable[[str, AccountSpec], bool]) -> list[object]:
 
 
 def make(spl: bool, name: str) -> tuple[World, Call]:
-    world = World(spl=spl)
+    world = World(spl=spl, staking=True)
     return world, CALLS[name](world)
 
 
@@ -86,16 +84,18 @@ def test_nobody_signs_for_another(spl: bool, name: str, place: int) -> None:
     with pytest.raises(Refused) as caught:
         world.svm.send(spoiled, signers=(thief,))
     named = {"WrongAuthority", "WrongAddress", "WrongNode"}
-    # Seeds with another client give another address, which the System program refuses.
-    assert caught.value.name in named or name == "create_job"
+    # Another client's job has another address, and another's tokens another owner: the callee refuses those.
+    assert caught.value.name in named or name in ("create_job", "stake")
 
 
 # Payers of a transfer or a creation: the runtime refuses them itself.
-PAYERS = {("create_market", "authority"), ("register_node", "authority"), ("create_job", "client")}
+PAYERS = {("create_market", "authority"), ("register_node", "authority"), ("create_job", "client"), ("stake", "funder")}
 # Payees have a rule of their own: see test_delivery.
 PAYEES = {"payout_to", "client_to", "fee_to"}
 # Payees to whom nothing is due in these calls, and a client whose lamports an SPL job doesn't need.
 UNTOUCHED = {
+    # Nothing is left to be burnt.
+    ("deregister_node", "stake_mint"),
     *(("close_job", payee) for payee in PAYEES),
     *((name, payee) for name in ("timeout_job", "cancel_job") for payee in ("payout_to", "fee_to")),
     ("settle_job", "client_to"),
@@ -116,7 +116,9 @@ def test_written_accounts_must_be_writable(spl: bool, name: str, place: int) -> 
         AccountMeta(m.pubkey, m.is_signer, m.is_writable and m.pubkey != meta.pubkey) for m in call.instruction.accounts
     ]
     spoiled = Instruction(world.program.id, bytes(call.instruction.data), same)
-    if spl and (name, account.name) == ("extend_job", "client"):
+    # Tokens are moved, or the vault is there already: this wallet's lamports aren't needed.
+    unneeded = (name, account.name) == ("stake", "funder")
+    if unneeded or (spl and (name, account.name) in (("extend_job", "client"), ("dispute_result", "client"))):
         world.svm.send(spoiled, signers=call.signers)
         return
     with pytest.raises(Refused) as caught:
@@ -203,17 +205,20 @@ def test_unknown_instructions_are_refused(native: World, data: bytes) -> None:
         native.svm.send(Instruction(native.program.id, data, []))
 
 
+def needed(spl: bool, instruction: str, name: str) -> bool:
+    """SPL deposits don't need the System program, nor does a vault that is there."""
+    if name == "system_program":
+        return instruction != "stake" and not (spl and instruction in ("extend_job", "dispute_result"))
+    return given(spl, instruction, name)
+
+
 @pytest.mark.parametrize("name", ["system_program", "token_program"])
 def test_programs_are_the_real_ones(name: str) -> None:
     fake = Keypair().pubkey()
     for spl in (False, True):
         for instruction, spec in IDL.instructions.items():
             for place, account in enumerate(spec.accounts):
-                if (
-                    account.name != name
-                    or not given(spl, instruction, name)
-                    or (spl and instruction == "extend_job" and name[0] == "s")
-                ):
+                if account.name != name or not needed(spl, instruction, name):
                     continue
                 world, call = make(spl, instruction)
                 spoiled = replaced(call, place, AccountMeta(fake, False, False))

@@ -38,7 +38,7 @@ def measure(worlds: int = 5) -> list[Cost]:
         for currency in ("native", "spl"):
             units: list[int] = []
             for _ in range(worlds):
-                world = World(spl=currency == "spl")
+                world = World(spl=currency == "spl", staking=True)
                 made = call(world)
                 units.append(world.svm.send(made.instruction, signers=made.signers).compute_units)
             costs.append(Cost(name, currency, min(units), TARGETS.get((name, currency))))

@@ -48,16 +48,14 @@ SPECS = NodeSpecs(
 class World:
     """Wallets, a market and a registered node. `mint` None: jobs are paid in native SOL."""
 
-    def __init__(
-        self, *, spl: bool = False, terms: dict[str, Any] | None = None, start_slot: int | None = None
-    ) -> None:
+    def __init__(self, *, spl: bool = False, staking: bool = False, terms: dict[str, Any] | None = None) -> None:
         self.svm = Svm()
         self.program = self.svm.program
-        if start_slot is not None:
-            self.svm.set_clock(self.svm.time, start_slot)
         self.owner, self.client, self.operator = (self.svm.wallet() for _ in range(3))
         self.payout, self.fees = self.svm.wallet(1), self.svm.wallet(1)
+        self.arbiter = self.svm.wallet()
         self.mint = self.svm.mint() if spl else NATIVE_MINT
+        self.stake_mint = self.svm.mint() if staking else NATIVE_MINT
         if spl:
             self.svm.tokens(self.client.pubkey(), self.mint, TOKENS)
             for wallet in (self.payout, self.fees):
@@ -96,7 +94,9 @@ class World:
 
     def make_market(self, **changes: Any) -> Pubkey:
         terms, number = dataclasses.replace(self.terms, **changes), next(self._numbers)
-        self.send(self.program.create_market(self.owner.pubkey(), number, terms, payment_mint=self.mint), self.owner)
+        build = self.program.create_market
+        mints = {"payment_mint": self.mint, "stake_mint": self.stake_mint}
+        self.send(build(self.owner.pubkey(), number, terms, **mints), self.owner)
         return self.program.market_address(self.owner.pubkey(), number)
 
     def update_market(self, *, paused: bool = False, **changes: Any) -> Landed:
@@ -116,6 +116,19 @@ class World:
         operator = self.svm.wallet()
         self.register(operator, **changes)
         return operator
+
+    def stake(self, amount: int, *, funder: Keypair | None = None) -> Landed:
+        """Puts this many tokens of the stake mint into the funder's hands, and stakes them."""
+        funder = funder or self.operator
+        self.svm.tokens(funder.pubkey(), self.stake_mint, amount)
+        return self.send(self.program.stake(funder.pubkey(), self.node, self.stake_mint, amount), funder)
+
+    def unstake(self, amount: int, *, owner: Keypair | None = None) -> Landed:
+        owner = owner or self.operator
+        return self.send(self.program.request_unstake(self.node, amount, owner=owner.pubkey()), owner)
+
+    def withdraw(self) -> Landed:
+        return self.send(self.program.withdraw_stake(self.node, self.stake_mint))
 
     def heartbeat(self, state: NodeState = NodeState.ACTIVE) -> Landed:
         return self.send(self.program.heartbeat_node(self.operator.pubkey(), self.market_key, state), self.operator)
@@ -180,6 +193,15 @@ class World:
             payees=payees,
         )
         return self.send(instruction, operator)
+
+    # --- review ---
+
+    def dispute(self, job: Pubkey, reason: Cid = CID) -> Landed:
+        return self.send(self.program.dispute_result(self.job(job), reason), self.client)
+
+    def resolve(self, job: Pubkey, pay_bps: int, slash_bps: int = 0) -> Landed:
+        made = self.program.resolve_dispute(self.job(job), pay_bps=pay_bps, slash_bps=slash_bps)
+        return self.send(made, self.arbiter)
 
     # --- anyone ---
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from solders.instruction import Instruction
 from solders.keypair import Keypair
+from solders.pubkey import Pubkey
 
 from hypernode_worker.core.accounts import NodeState, Reason, Requirements
 from hypernode_worker.core.types import Cid
@@ -45,7 +46,13 @@ def _heartbeat_node(w: World) -> Call:
 
 
 def _deregister_node(w: World) -> Call:
-    return Call(w.program.deregister_node(w.node), (w.operator,))
+    """The node has a vault, which is empty again."""
+    w.svm.tokens(w.payout.pubkey(), w.stake_mint)
+    w.stake(5)
+    w.unstake(5)
+    w.svm.advance(86_400)
+    w.withdraw()
+    return Call(w.program.deregister_node(w.node, stake_mint=w.stake_mint), (w.operator,))
 
 
 def _create_job(w: World) -> Call:
@@ -128,6 +135,47 @@ def _close_job(w: World) -> Call:
     return Call(w.program.close_job(w.client.pubkey(), w.job(job)), (w.client,))
 
 
+def _stake(w: World) -> Call:
+    w.stake(1)
+    w.svm.tokens(w.client.pubkey(), w.stake_mint, 100)
+    return Call(w.program.stake(w.client.pubkey(), w.node, w.stake_mint, 100), (w.client,))
+
+
+def _request_unstake(w: World) -> Call:
+    w.stake(100)
+    return Call(w.program.request_unstake(w.node, 60), (w.operator,))
+
+
+def _withdraw_stake(w: World) -> Call:
+    w.stake(100)
+    w.svm.tokens(w.payout.pubkey(), w.stake_mint)
+    w.unstake(60)
+    w.svm.advance(86_400)
+    return Call(w.program.withdraw_stake(w.node, w.stake_mint), ())
+
+
+def _share_secrets(w: World) -> Call:
+    return Call(w.program.share_secrets(w.job(w.running()), CID), (w.client,))
+
+
+def _submitted(w: World) -> Pubkey:
+    w.update_market(review_period=100, arbiter=w.arbiter.pubkey())
+    job = w.running()
+    w.svm.advance(10)
+    w.finish(job)
+    return job
+
+
+def _dispute_result(w: World) -> Call:
+    return Call(w.program.dispute_result(w.job(_submitted(w)), CID), (w.client,))
+
+
+def _resolve_dispute(w: World) -> Call:
+    job = _submitted(w)
+    w.dispute(job)
+    return Call(w.program.resolve_dispute(w.job(job), pay_bps=6_000, slash_bps=0), (w.arbiter,))
+
+
 CALLS: dict[str, Callable[[World], Call]] = {
     "create_market": _create_market,
     "update_market": _update_market,
@@ -135,6 +183,9 @@ CALLS: dict[str, Callable[[World], Call]] = {
     "register_node": _register_node,
     "heartbeat_node": _heartbeat_node,
     "deregister_node": _deregister_node,
+    "stake": _stake,
+    "request_unstake": _request_unstake,
+    "withdraw_stake": _withdraw_stake,
     "create_job": _create_job,
     "cancel_job": _cancel_job,
     "extend_job": _extend_job,
@@ -142,8 +193,11 @@ CALLS: dict[str, Callable[[World], Call]] = {
     "work_job": _work_job,
     "begin_job": _begin_job,
     "checkpoint_job": _checkpoint_job,
+    "share_secrets": _share_secrets,
     "release_job": _release_job,
     "finish_job": _finish_job,
+    "dispute_result": _dispute_result,
+    "resolve_dispute": _resolve_dispute,
     "settle_job": _settle_job,
     "timeout_job": _timeout_job,
     "close_job": _close_job,

@@ -197,8 +197,11 @@ class Svm:
 
     # --- transactions ---
 
-    def send(self, *instructions: Instruction, signers: Sequence[Keypair] = ()) -> Landed:
-        """Sends a transaction whose fee a wallet pays that nobody else uses. Raises Refused."""
+    def send(self, *instructions: Instruction, signers: Sequence[Keypair] = (), burnt: int = 0) -> Landed:
+        """Sends a transaction whose fee a wallet pays that nobody else uses. Raises Refused.
+
+        No lamport and no token may be made or lost in it, but for `burnt` tokens.
+        """
         self._sent += 1
         keys = [self.payer, *(s for s in dict.fromkeys(signers))]
         # Two equal transactions in one test are two transactions.
@@ -210,7 +213,8 @@ class Svm:
         if isinstance(result, FailedTransactionMetadata):
             raise Refused(_why(result), list(result.meta().logs()))
         assert isinstance(result, TransactionMetadata)
-        assert self._sums(touched) == before, "lamports or tokens were made or lost"
+        lamports, tokens = self._sums(touched)
+        assert (lamports, tokens + burnt) == before, "lamports or tokens were made or lost"
         check_invariants(self.vm, self.program)
         logs = list(result.logs())
         used = result.compute_units_consumed() - _MARKER_UNITS

@@ -95,7 +95,10 @@ errors! {
     6101 PayeeReadOnly,
     6102 EscrowNotEmptied,
     // stake
-    6120 NotEnforcedYet,
+    6120 StakeNotSupported,
+    6121 NotEnoughStake,
+    6122 NothingUnstaking,
+    6123 CooldownNotOver,
 }
 
 impl From<Error> for ProgramError {

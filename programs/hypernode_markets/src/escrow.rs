@@ -39,9 +39,9 @@ pub fn create(
 
 /// What stands in a token account, as far as it matters here.
 pub struct TokenAccount {
-    mint: Address,
+    pub mint: Address,
     owner: Address,
-    amount: u64,
+    pub amount: u64,
     frozen: bool,
 }
 
@@ -72,7 +72,7 @@ impl TokenAccount {
     }
 
     #[inline(always)]
-    fn can_receive(&self, mint: &Address, wallet: &Address) -> bool {
+    pub fn can_receive(&self, mint: &Address, wallet: &Address) -> bool {
         !self.frozen && &self.mint == mint && &self.owner == wallet
     }
 }

@@ -51,6 +51,21 @@ events! {
         market: Address,
         burnt: U64,
     }
+    NodeStaked {
+        node: Address,
+        amount: U64,
+        staked: U64,
+    }
+    NodeUnstaking {
+        node: Address,
+        amount: U64,
+        unstake_at: I64,
+    }
+    NodeUnstaked {
+        node: Address,
+        amount: U64,
+        staked: U64,
+    }
     JobCreated {
         job: Address,
         market: Address,
@@ -81,6 +96,9 @@ events! {
         checkpoint_seq: U32,
         progress_bps: U16,
     }
+    JobSecretsShared {
+        job: Address,
+    }
     JobRequeued {
         job: Address,
         node: Address,
@@ -91,6 +109,10 @@ events! {
         job: Address,
         node: Address,
         exit_status: I32,
+    }
+    JobDisputed {
+        job: Address,
+        bond: U64,
     }
     JobEnded {
         job: Address,

@@ -41,6 +41,13 @@ wire! { SettleJob {} }
 wire! { TimeoutJob {} }
 wire! { CloseJob {} }
 
+wire! { Stake { amount: U64, } }
+wire! { RequestUnstake { amount: U64, } }
+wire! { WithdrawStake {} }
+wire! { ShareSecrets { secrets_cid: Cid, } }
+wire! { DisputeResult { reason_cid: Cid, } }
+wire! { ResolveDispute { pay_bps: U16, slash_bps: U16, } }
+
 macro_rules! instructions {
     ($($name:ident($args:ident),)*) => {
         #[allow(non_upper_case_globals)]
@@ -71,6 +78,9 @@ instructions! {
     register_node(RegisterNode),
     heartbeat_node(HeartbeatNode),
     deregister_node(DeregisterNode),
+    stake(Stake),
+    request_unstake(RequestUnstake),
+    withdraw_stake(WithdrawStake),
     create_job(CreateJob),
     cancel_job(CancelJob),
     extend_job(ExtendJob),
@@ -78,8 +88,11 @@ instructions! {
     work_job(WorkJob),
     begin_job(BeginJob),
     checkpoint_job(CheckpointJob),
+    share_secrets(ShareSecrets),
     release_job(ReleaseJob),
     finish_job(FinishJob),
+    dispute_result(DisputeResult),
+    resolve_dispute(ResolveDispute),
     settle_job(SettleJob),
     timeout_job(TimeoutJob),
     close_job(CloseJob),

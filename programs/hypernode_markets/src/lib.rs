@@ -5,12 +5,12 @@
 
 #![no_std]
 
-#[cfg(not(feature = "no-entrypoint"))]
 mod entrypoint;
-pub mod error;
-pub mod escrow;
-pub mod event;
-pub mod guard;
-pub mod instruction;
-pub mod processor;
-pub mod state;
+mod error;
+mod escrow;
+mod event;
+mod guard;
+mod instruction;
+mod processor;
+mod state;
+mod vault;

@@ -1,4 +1,5 @@
-//! Settles a submitted job (its client at once, anyone after the review), or pays what a finished job still owes.
+//! Settles a submitted job (its client at once, anyone after the review) or a disputed one that nobody decided, or
+//! pays what a finished job still owes.
 
 use pinocchio::{AccountView, Address};
 
@@ -21,9 +22,13 @@ pub fn process(program: &Address, accounts: &[AccountView], _: &SettleJob) -> Re
     if state.is_terminal() {
         return deliver(job, state, &pay, program);
     }
-    state.require(JobState::SUBMITTED)?;
     let now = Now::read()?;
-    let due = caller.address() == &state.client || state.passed(now);
+    let due = match state.state {
+        JobState::SUBMITTED => caller.address() == &state.client || state.passed(now),
+        // Nobody decided in time: the result is paid in full, and the bond goes back.
+        JobState::DISPUTED => state.passed(now),
+        _ => return Err(Error::WrongJobState.into()),
+    };
     ensure(due, Error::DeadlineNotPassed)?;
     let worker = holder(node, state, program)?;
     settle(job, state, worker, &pay, now, program)

@@ -58,7 +58,7 @@ pub fn refund(
 
 /// Delivers what a job that has just ended owes, and tells.
 #[inline(never)]
-fn finish(account: &AccountView, job: &mut Job, pay: &Pay, slashed: u64, program: &Address) -> Result {
+pub fn finish(account: &AccountView, job: &mut Job, pay: &Pay, slashed: u64, program: &Address) -> Result {
     pay.deliver(account, job, true, program)?;
     JobEnded::emit(
         *account.address(),

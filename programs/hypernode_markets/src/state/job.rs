@@ -244,11 +244,12 @@ impl Job {
         amount(self.price.get(), self.used.get())
     }
 
-    /// How a gross is shared out: fee, the node's rest, and what is left of the deposit to the client.
+    /// How a gross is shared out: fee, the node's rest, and what is left of the deposit, and a bond, to the client.
     #[inline(always)]
     pub fn split(&self, gross: u64) -> Result<Due> {
         let fee = share(gross, self.fee_bps.get());
-        let client = self.deposit.get().checked_sub(gross).ok_or(Error::Overflow)?;
+        let rest = self.deposit.get().checked_sub(gross).ok_or(Error::Overflow)?;
+        let client = rest.checked_add(self.bond.get()).ok_or(Error::Overflow)?;
         Ok(Due { node: gross - fee, fee, client })
     }
 

@@ -11,6 +11,8 @@ macro_rules! number {
         #[derive(Clone, Copy, PartialEq, Eq)]
         pub struct $name([u8; $size]);
 
+        // Not every size of number is set, or is part of an address.
+        #[allow(dead_code)]
         impl $name {
             #[inline(always)]
             pub const fn new(value: $native) -> Self {

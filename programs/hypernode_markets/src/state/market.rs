@@ -97,9 +97,6 @@ impl MarketTerms {
         ensure(&self.fee_receiver != program, Error::InvalidFeeReceiver)?;
         let staking = self.min_stake.get() != 0 || self.lock_per_job.get() != 0;
         ensure(!staking || stake_mint != &NO_KEY, Error::StakeWithoutMint)?;
-        // Nothing is promised that isn't enforced: stake and review come with a later version.
-        let later = staking || stake_mint != &NO_KEY || self.review_period.get() > 0;
-        ensure(!later, Error::NotEnforcedYet)?;
         self.spec_cid.optional()?;
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! A node: a wallet's registration in one market, with its reputation and stake.
 
-use pinocchio::Address;
+use pinocchio::{AccountView, Address};
 
 use super::job::Job;
 use super::layout::{account, wire, Cid, I64, U16, U32, U64};
@@ -91,6 +91,7 @@ const CREDIT_PERIOD: i64 = 3600;
 pub const LOSS_RELEASED_CLAIMED: u16 = 1;
 pub const LOSS_RELEASED_RUNNING: u16 = 5;
 pub const LOSS_TIMED_OUT: u16 = 10;
+pub const LOSS_DISPUTE: u16 = 25;
 
 impl NodeSpecs {
     pub fn check(&self) -> Result {
@@ -171,6 +172,20 @@ impl Node {
         self.staked.set(self.staked.get() - lost);
         self.slashed.set(self.slashed.get().saturating_add(lost));
         lost
+    }
+
+    /// What no job has locked.
+    #[inline(always)]
+    pub fn free_stake(&self) -> u64 {
+        self.staked.get().saturating_sub(self.locked.get())
+    }
+
+    /// The signer is the node's authority or its payout wallet.
+    #[inline(always)]
+    pub fn owned(&self, signer: &AccountView) -> Result {
+        crate::guard::signer(signer)?;
+        let theirs = signer.address() == &self.authority || signer.address() == &self.payout;
+        ensure(theirs, Error::WrongAuthority)
     }
 
     /// A job of this node is settled: counters, earnings and, at most once an hour, a point of credit.
