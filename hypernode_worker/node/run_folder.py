@@ -52,7 +52,7 @@ class RunFolder:
             ContentInvalid: `files` isn't a directory, or a file stands where a folder is needed.
         """
         self.workspace.mkdir(exist_ok=definition.files is not None)
-        if definition.input is not None or not (self.workspace / INPUT_FILE).exists():
+        if definition.input is not None or not (self.workspace / INPUT_FILE).is_file():
             self._write_input(definition.input)
         folders = {OUTPUT, *(operation.workdir[len(WORKSPACE) :].lstrip("/") for operation in definition.operations)}
         for name in sorted(folders):

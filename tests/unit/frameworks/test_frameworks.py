@@ -30,7 +30,7 @@ def test_each_framework_is_whole() -> None:
 
 
 def test_the_definitions_image_comes_before_the_operators_before_the_frameworks() -> None:
-    plain = JobDefinition.from_dict({"framework": "pytorch", "operations": [{}]})
+    plain = JobDefinition.from_dict({"framework": "pytorch", "operations": [{"type": "run"}]})
     chosen = plain.model_copy(update={"image": "mine:1"})
     assert image_of(plain, {}) == SEED_IMAGES["pytorch"]
     assert image_of(plain, {"pytorch": "operators:1", "ollama": "x"}) == "operators:1"
