@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from solders.pubkey import Pubkey
 
 from hypernode_worker.localnet.json_types import JsonObject
-from hypernode_worker.localnet.token import SPL_TOKEN
+from hypernode_worker.localnet.token import SPL_TOKEN, ui_amount
 
 _SYSTEM = Pubkey.default()
 _MEMO_1 = Pubkey.from_string("Memo1UhkJRfHyvLMcVucJwxXeuD728EqVDDwQDxFMNo")
@@ -93,6 +93,20 @@ def _token(accounts: list[str], data: bytes) -> JsonObject | None:
         case 9, 1, 3:
             info = {"account": accounts[0], "destination": accounts[1], "owner": accounts[2]}
             return _typed("closeAccount", info)
+        case 12, 10, 4:
+            info = {
+                "authority": accounts[3],
+                "destination": accounts[2],
+                "mint": accounts[1],
+                "source": accounts[0],
+                "tokenAmount": ui_amount(_u64(data, 1), data[9]),
+            }
+            return _typed("transferChecked", info)
+        case 20, size, 1 if size in (35, 67):
+            info = {"decimals": data[1], "mint": accounts[0], "mintAuthority": str(Pubkey(data[2:34]))}
+            if data[34]:
+                info["freezeAuthority"] = str(Pubkey(data[35:67]))
+            return _typed("initializeMint2", info)
         case 18, 33, 2:
             info = {"account": accounts[0], "mint": accounts[1], "owner": str(Pubkey(data[1:33]))}
             return _typed("initializeAccount3", info)

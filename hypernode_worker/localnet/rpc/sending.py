@@ -48,9 +48,9 @@ def _send_transaction(context: Context, params: Params) -> Json:
 def _simulate_transaction(context: Context, params: Params) -> Json:
     config = context.config(params, 1)
     verify, replace = config.flag("sigVerify"), config.flag("replaceRecentBlockhash")
+    transaction = _decode_transaction(params.text(0), config.text("encoding") or "base58")
     if verify and replace:
         raise invalid_params("sigVerify may not be used with replaceRecentBlockhash")
-    transaction = _decode_transaction(params.text(0), config.text("encoding") or "base58")
     wanted = _wanted_accounts(config, len(transaction.message.account_keys))
     simulation = context.bank.simulate(transaction, verify=verify, check_age=not replace)
     value = _simulation_json(simulation)

@@ -1,0 +1,94 @@
+"""Running chains for tests: the localnet and the real validator, behind the same two URLs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from solders.pubkey import Pubkey
+
+from hypernode_worker.localnet import Localnet, LocalnetConfig
+
+_START_S = 60.0
+_PORTS_NEEDED = 40
+
+
+@dataclass(frozen=True, slots=True)
+class RunningChain:
+    """A chain that answers; `is_real` for the validator."""
+
+    rpc_url: str
+    ws_url: str
+    is_real: bool
+
+
+@asynccontextmanager
+async def localnet(programs: Mapping[Pubkey, Path]) -> AsyncGenerator[RunningChain]:
+    """A localnet with real slots on free ports."""
+    async with Localnet(LocalnetConfig(port=0, programs=dict(programs))) as net:
+        yield RunningChain(net.rpc_url, net.ws_url, False)
+
+
+@contextmanager
+def validator(ledger: Path, programs: Mapping[Pubkey, Path]) -> Generator[RunningChain]:
+    """The solana-test-validator on PATH, in a fresh folder, ended with the block.
+
+    Raises:
+        TimeoutError: it didn't answer in a minute.
+    """
+    first = _free_ports(_PORTS_NEEDED)
+    rpc, faucet, gossip, dynamic = first, first + 2, first + 3, first + 4
+    command = ["solana-test-validator", "--reset", "--quiet", "--ledger", str(ledger)]
+    command += ["--rpc-port", str(rpc), "--faucet-port", str(faucet), "--gossip-port", str(gossip)]
+    command += ["--dynamic-port-range", f"{dynamic}-{first + _PORTS_NEEDED - 1}"]
+    for address, file in programs.items():
+        command += ["--bpf-program", str(address), str(file)]
+    with (ledger.parent / "validator.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        url = f"http://127.0.0.1:{rpc}"
+        _wait(url, process, ledger.parent / "validator.log")
+        yield RunningChain(url, f"ws://127.0.0.1:{rpc + 1}", True)
+    finally:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+        process.kill()
+        process.wait()
+
+
+def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + _START_S
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "getSlot", "params": [{"commitment": "confirmed"}]})
+    while time.monotonic() < deadline and process.poll() is None:
+        request = urllib.request.Request(url, body.encode(), {"Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=2) as answer:
+                if json.load(answer).get("result", 0) > 0:
+                    return
+        except (urllib.error.URLError, OSError):
+            pass
+        time.sleep(0.1)
+    raise TimeoutError(f"solana-test-validator didn't answer: {log.read_text(errors='replace')[-2_000:]}")
+
+
+def _free_ports(count: int) -> int:
+    """The first of so many free ports in a row, below the range from which the system takes its own."""
+    for first in range(20_000, 32_000, count):
+        with contextlib.ExitStack() as held:
+            try:
+                for port in range(first, first + count):
+                    held.enter_context(socket.create_server(("127.0.0.1", port)))
+            except OSError:
+                continue
+        return first
+    raise RuntimeError(f"no {count} free ports in a row")
