@@ -9,6 +9,7 @@ import stat
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ from tests.support.worker import World, open_world, worker
 Worlds = Callable[..., AbstractAsyncContextManager[World]]
 
 
-async def ask(data_dir: Path, command: str, **arguments: str | int) -> dict[str, object]:
+async def ask(data_dir: Path, command: str, **arguments: Any) -> dict[str, object]:
     return await asyncio.to_thread(lambda: call(data_dir, command, **arguments))
 
 
