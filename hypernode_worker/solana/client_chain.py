@@ -31,9 +31,9 @@ class ClientActions(WalletActions):
         instruction = self._program.update_market(market, terms, paused=paused)
         return await self._sender.send([instruction], Intent(f"update market {market.address}"))
 
-    async def close_market(self, market: Market) -> Receipt:
-        instruction = self._program.close_market(self.wallet, market.address)
-        return await self._sender.send([instruction], Intent(f"close market {market.address}"))
+    async def close_market(self, market: Pubkey) -> Receipt:
+        instruction = self._program.close_market(self.wallet, market)
+        return await self._sender.send([instruction], Intent(f"close market {market}"))
 
     # --- jobs ---
 

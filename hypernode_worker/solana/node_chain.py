@@ -8,6 +8,7 @@ from hypernode_worker.core.accounts import Job, NodeSpecs, NodeState, QueuedJob,
 from hypernode_worker.core.ports import Receipt
 from hypernode_worker.core.types import Cid
 from hypernode_worker.errors import ConfigError
+from hypernode_worker.solana.addresses import create_token_account
 from hypernode_worker.solana.failure import Intent
 from hypernode_worker.solana.wallet import WalletActions
 
@@ -61,4 +62,8 @@ class NodeActions(WalletActions):
         instruction = self._program.finish_job(
             self.wallet, job, result_cid=result_cid, result_hash=result_hash, exit_status=exit_status
         )
-        return await self._sender.send([instruction], Intent(f"finish job {job.address}"))
+        instructions = [instruction]
+        if not job.is_native:
+            # Without a token account the pay would stay owed; where there is one this does nothing.
+            instructions.insert(0, create_token_account(self.wallet, job.payout, job.payment_mint))
+        return await self._sender.send(instructions, Intent(f"finish job {job.address}"))

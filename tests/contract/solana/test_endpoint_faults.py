@@ -40,7 +40,6 @@ async def connected(endpoint: Endpoint, **more: Any) -> AsyncGenerator[SolanaCli
     endpoint.bank.airdrop(wallet.pubkey(), 10**10)
     settings: dict[str, Any] = {
         "ws_url": endpoint.ws_url,
-        "wallet": wallet,
         "timeout_s": 2.0,
         "poll_interval_s": 0.2,
     } | more
