@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 
 from hypernode_worker.cli import screen
 from hypernode_worker.core.amounts import sol
-from hypernode_worker.errors import ConfigError, HypernodeError, ImageUnavailable, InsufficientFunds, PermanentError
+from hypernode_worker.errors import (
+    ConfigError,
+    HypernodeError,
+    ImageUnavailable,
+    InsufficientFunds,
+    PermanentError,
+    ProviderDown,
+)
 
 if TYPE_CHECKING:
     from hypernode_worker.config import Loaded
@@ -227,10 +234,10 @@ class Checkup:
         here = [image for image in (SMALL_IMAGE, "busybox:latest", *own) if await provider.has_image(image)]
         try:
             return await provider.prepare((here or [SMALL_IMAGE])[0], timeout_s=IMAGE_TIMEOUT_S)
-        except ImageUnavailable as error:
-            raise ImageUnavailable(
-                f"No image could be had to try a container with ({error}) Check the network, or run "
-                f"'docker pull {SMALL_IMAGE}'."
+        except (ImageUnavailable, ProviderDown) as error:
+            raise PermanentError(
+                f"The engine answers, but no small image could be had to try a container with ({error}): check the "
+                f"network and run 'docker pull {SMALL_IMAGE}'."
             ) from error
 
 

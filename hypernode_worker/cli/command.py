@@ -199,7 +199,7 @@ def _leave(code: int) -> NoReturn:
 
 
 def _invocation(given: Mapping[str, Any]) -> Invocation:
-    from hypernode_worker.config import Flag
+    from hypernode_worker.config.layers import Flag
 
     flags = {
         setting: Flag("--" + option.replace("_", "-"), given[option])

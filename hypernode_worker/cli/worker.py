@@ -94,4 +94,7 @@ def stop(
 
 
 def _data_dir(invocation: Invocation) -> Path:
-    return invocation.load().settings.data_dir
+    from hypernode_worker.config.places import given_data_dir
+
+    texts = {name: flag.text for name, flag in invocation.flags.items()}
+    return given_data_dir(texts, invocation.env_file) or invocation.load().settings.data_dir

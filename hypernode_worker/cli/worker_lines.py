@@ -115,7 +115,7 @@ def _on_the_way(event: e.RunEvent) -> tuple[str, str] | None:
         case e.RunResumed(_, attached):
             return "run", f"found again{', still running' if attached else ''}"
         case e.OperationStarted(_, operation, _):
-            return "run", f"operation {operation + 1} started"
+            return "run", f"operation {operation} started"
         case _:
             return None
 
@@ -124,7 +124,7 @@ def _at_the_end(event: e.RunEvent) -> tuple[str, str] | None:
     match event:
         case e.OperationEnded(_, operation, exit_code, reason):
             why = "" if reason.value == "exited" else f" ({reason.value.replace('_', ' ')})"
-            return "ok" if exit_code == 0 else "bad", f"operation {operation + 1} exited with {exit_code}{why}"
+            return "ok" if exit_code == 0 else "bad", f"operation {operation} exited with {exit_code}{why}"
         case e.RunEnded(_, outcome, message):
             return "ok" if outcome.value == "completed" else "warn", f"{outcome.value.replace('_', ' ')}: {message}"
         case e.ResultPinned(_, result_cid):

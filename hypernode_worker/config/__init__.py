@@ -9,8 +9,22 @@ example.py   .env.example
 
 from __future__ import annotations
 
-from hypernode_worker.config.layers import Flag
-from hypernode_worker.config.load import Loaded, is_secret, load, masked_url, shown
-from hypernode_worker.config.settings import LOCALNET_PROGRAM_ID, Settings
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hypernode_worker.config.layers import Flag
+    from hypernode_worker.config.loading import Loaded, is_secret, load, masked_url, shown
+    from hypernode_worker.config.settings import LOCALNET_PROGRAM_ID, Settings
 
 __all__ = ["LOCALNET_PROGRAM_ID", "Flag", "Loaded", "Settings", "is_secret", "load", "masked_url", "shown"]
+
+_HOME = {"Flag": "layers", "LOCALNET_PROGRAM_ID": "settings", "Settings": "settings"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOME.get(name, 'loading')}"), name)
+    globals()[name] = value
+    return value

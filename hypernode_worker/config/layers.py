@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +58,8 @@ def gather(
 
 def suspicious(names: Collection[str], environ: Mapping[str, str]) -> tuple[str, ...]:
     """Sentences about variables that look like misspelt settings: nothing else would notice them."""
+    import difflib
+
     known = {name.upper() for name in names}
     found: list[str] = []
     for variable in sorted(environ):
@@ -75,6 +75,8 @@ def suspicious(names: Collection[str], environ: Mapping[str, str]) -> tuple[str,
 
 def unknown(name: str, names: Collection[str], where: str) -> ConfigError:
     """The error for a name that is no setting, with the nearest that is."""
+    import difflib
+
     near = difflib.get_close_matches(name.upper(), [known.upper() for known in names], n=1, cutoff=0.6)
     hint = f"did you mean {near[0]}?" if near else "remove it, or see 'hypernode-worker config' for the names."
     return ConfigError(f"{name[:80]} in {where} is no setting; {hint}")
@@ -102,6 +104,8 @@ def _env_file(path: Path, names: Collection[str]) -> dict[str, Given]:
 
 
 def _config_file(path: Path, names: Collection[str]) -> dict[str, Given]:
+    import tomllib
+
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

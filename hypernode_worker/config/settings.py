@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 
+from hypernode_worker.config.places import data_home
 from hypernode_worker.config.values import Address, FilePath, Names, Price, RpcUrls, Size, Url, Urls, WsUrl
 
 LOCALNET_PROGRAM_ID = "HYPERMarket11111111111111111111111111111111"
 """The seed's PROGRAM_ID. It is off the curve: nobody can deploy there, so it exists on local chains only."""
-
-
-def data_home() -> Path:
-    """Where this user's programs keep data (XDG), with our own folder in it."""
-    return Path(os.environ.get("XDG_DATA_HOME") or "~/.local/share").expanduser() / "hypernode-worker"
-
-
-def config_file() -> Path:
-    """The optional config file of this user (XDG)."""
-    return Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "hypernode-worker" / "config.toml"
 
 
 def _field(

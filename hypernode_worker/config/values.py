@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Annotated, cast
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, PlainSerializer
 
+from hypernode_worker.config.places import absolute
 from hypernode_worker.core.amounts import parse_amount
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
@@ -35,11 +35,7 @@ def parse_price(value: object) -> object:
 
 
 def expand_path(value: object) -> object:
-    """A path with ~ and $VARIABLES expanded, made absolute."""
-    if not isinstance(value, str | Path):
-        return value
-    expanded = Path(os.path.expandvars(value)).expanduser()
-    return Path(os.path.abspath(expanded))  # noqa: PTH100 -- resolve() would follow links, which a key file may be
+    return absolute(value) if isinstance(value, str | Path) else value
 
 
 def check_address(value: object) -> object:

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import SecretStr, ValidationError
 
 from hypernode_worker.config.layers import Flag, Given, default_env_file, gather, suspicious
-from hypernode_worker.config.settings import Settings, config_file, extra
+from hypernode_worker.config.places import config_file
+from hypernode_worker.config.settings import Settings, extra
 from hypernode_worker.errors import ConfigError
 
 MASK = "****"
@@ -105,7 +106,11 @@ def _refuse_contradictions(settings: Settings, given: Mapping[str, Given]) -> No
             f"IPFS_API_AUTH is set (from {given['ipfs_api_auth'].origin}) but IPFS_API_URL is not: "
             "set the address of Kubo's RPC, or remove the other."
         )
-    if settings.allow_network and settings.container_runtime in ("auto", "docker") and settings.docker_network == "none":
+    if (
+        settings.allow_network
+        and settings.container_runtime in ("auto", "docker")
+        and settings.docker_network == "none"
+    ):
         raise ConfigError(
             f"ALLOW_NETWORK is true (from {given['allow_network'].origin}) but DOCKER_NETWORK is none: "
             "set DOCKER_NETWORK=hypernode (made when missing), or the name of one of your own bridges."
