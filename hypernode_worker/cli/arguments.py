@@ -36,18 +36,18 @@ def read_sol(text: str) -> int:
     return lamports
 
 
-def read_price(text: str | None, *, native: bool) -> int | None:
+def read_price(text: str | None, *, native: bool, flag: str = "--price") -> int | None:
     """Base units a second, from '250' or '0.001SOL'; SOL is refused where the market pays in another token."""
     from hypernode_worker.core.amounts import is_sol, parse_amount
 
     if text is None:
         return None
     if is_sol(text) and not native:
-        raise ConfigError(f"--price {text[:40]} is in SOL, and this market pays in a token: write its base units.")
+        raise ConfigError(f"{flag} {text[:40]} is in SOL, and this market pays in a token: write its base units.")
     try:
         return parse_amount(text)
     except ValueError as error:
-        raise ConfigError(f"--price: {error}.") from None
+        raise ConfigError(f"{flag}: {error}.") from None
 
 
 def market_of(loaded: Loaded) -> Pubkey:

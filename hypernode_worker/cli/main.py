@@ -49,3 +49,7 @@ app.add_typer(key.app, name="key")
 def main() -> None:
     """The console script."""
     app(prog_name="hypernode-worker")
+
+
+if __name__ == "__main__":
+    main()

@@ -64,7 +64,7 @@ def create(
     if review_period and arbiter is None:
         raise ConfigError("A market with a review needs --arbiter ADDRESS: the wallet that decides disputes.")
     mint = read_address(payment_mint, "--payment-mint") if payment_mint else NATIVE_MINT
-    floor = read_price(min_price, native=mint == NATIVE_MINT) or 0
+    floor = read_price(min_price, native=mint == NATIVE_MINT, flag="--min-price") or 0
     terms = MarketTerms(
         fee_bps=fee_bps,
         claim_spread_slots=claim_spread_slots,

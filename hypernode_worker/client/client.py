@@ -191,7 +191,7 @@ class Client:
         balance = await self.chain.balance(self.chain.wallet)
         if balance < quote.lamports:
             raise InsufficientFunds(
-                f"The wallet {self.chain.wallet} holds {sol(balance)} SOL, and the job takes {sol(quote.lamports)}: "
+                f"The wallet {self.chain.wallet} holds {sol(balance)} SOL, and the job takes {sol(quote.lamports)} SOL: "
                 "send SOL there ('hypernode-worker key airdrop' where there is a faucet), or lower price or timeout."
             )
         if not quote.native:
