@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import zlib
 from collections import OrderedDict
 from dataclasses import replace
 
@@ -33,6 +34,7 @@ POOL = 1_000
 READY = 16
 READY_WHEN_ASKED = 256
 DEFINITIONS = 64
+SLOTS_A_MINUTE = 150
 
 Key = tuple[Pubkey, Slot]
 
@@ -64,7 +66,7 @@ class JobBoard:
             return
         self._pool[job.address] = job
         if len(self._pool) > POOL:
-            del self._pool[min(self._pool.values(), key=_worth).address]
+            del self._pool[min(self._pool.values(), key=self._worth).address]
         self._more.set()
 
     def leave(self, job: QueuedJob | Job) -> None:
@@ -79,7 +81,7 @@ class JobBoard:
         open_now = [offer for offer in self.ready.values() if open_slot(offer.job, self._context.node.address) <= slot]
         if not open_now:
             return None
-        found = max(open_now, key=lambda offer: _worth(offer.job))
+        found = max(open_now, key=lambda offer: self._worth(offer.job))
         return self.take(found.job.address)
 
     def take(self, address: Pubkey) -> Offer | None:
@@ -103,7 +105,7 @@ class JobBoard:
                     self._more.clear()
                     await self._more.wait()
                     continue
-                job = max(self._pool.values(), key=_worth)
+                job = max(self._pool.values(), key=self._worth)
                 del self._pool[job.address]
                 self._fetching.add(job.address)
                 try:
@@ -182,7 +184,8 @@ class JobBoard:
         for address in [offer.job.address for offer in self.ready.values() if now >= offer.job.deadline]:
             del self.ready[address]
 
-
-def _worth(job: QueuedJob | Job) -> tuple[int, int]:
-    """Better paid first, then the one that has waited longer."""
-    return job.price, -job.queued_slot
+    def _worth(self, job: QueuedJob | Job) -> tuple[int, int, int]:
+        """Better paid first, then by the minute in which it was queued; among those each node has an order of its own,
+        so that many idle nodes don't all run for the same job."""
+        own_order = zlib.crc32(bytes(job.address) + bytes(self._context.node.address))
+        return job.price, -(job.queued_slot // SLOTS_A_MINUTE), own_order
