@@ -181,6 +181,9 @@ def _result(index: int, found: Exit) -> OperationResult:
     )
 
 
+_HINTS = {126: ": a command may not be executed", 127: ": a command wasn't found"}
+
+
 def _explain(index: int, found: Exit, *, timed_out: bool) -> Ended | None:
     """None: it ended well, and the next operation may start."""
     if timed_out:
@@ -189,9 +192,9 @@ def _explain(index: int, found: Exit, *, timed_out: bool) -> Ended | None:
         case ExitReason.EXITED:
             if found.exit_code == 0:
                 return None
-            return Ended(
-                RunOutcome.FAILED, f"Operation {index} ended with exit code {found.exit_code}.", found.exit_code
-            )
+            hint = _HINTS.get(found.exit_code, "")
+            message = f"Operation {index} ended with exit code {found.exit_code}{hint}."
+            return Ended(RunOutcome.FAILED, message, found.exit_code)
         case ExitReason.OUT_OF_MEMORY:
             return Ended(
                 RunOutcome.OUT_OF_MEMORY, f"Operation {index} used more memory than this node gives a job.", 137

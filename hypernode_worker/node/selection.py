@@ -64,7 +64,7 @@ def why_not_definition(
             "it needs an image, and the container runtime here has none",
         ),
         (
-            not capabilities.isolation and not settings.allow_unisolated and job.client not in own,
+            not _has_boundary(capabilities) and not settings.allow_unisolated and job.client not in own,
             "it is a stranger's, and the runtime here draws no boundary around jobs (ALLOW_UNISOLATED)",
         ),
         (needs.network and not job.flags & FLAG_NETWORK, "it needs the network, which its market doesn't allow"),
@@ -83,6 +83,11 @@ def why_not_definition(
         ),
         (not _has_commands(definition), f"an operation has no command, and {definition.framework} has no default"),
     )
+
+
+def _has_boundary(capabilities: Capabilities) -> bool:
+    """A sandbox is one, if a weaker one than a container: what it can't keep apart it doesn't claim as isolation."""
+    return capabilities.isolation or capabilities.network_isolation
 
 
 def _has_commands(definition: JobDefinition) -> bool:

@@ -18,7 +18,7 @@ from hypernode_worker.core.accounts import FLAG_NETWORK, Job, JobState, Market
 from hypernode_worker.core.definition import JobDefinition
 from hypernode_worker.core.events import Event, NodeRegistered, WorkerStarted
 from hypernode_worker.core.manifest import MANIFEST, Manifest
-from hypernode_worker.core.ports import HostSpecs, HostUsage, Limits, Reach
+from hypernode_worker.core.ports import ContainerProvider, ContentStore, HostSpecs, HostUsage, Limits, Reach
 from hypernode_worker.core.result_directory import verify_result
 from hypernode_worker.core.types import DAG_PB, Cid
 from hypernode_worker.errors import ContentInvalid, ContentNotFound, ContentTooLarge
@@ -165,11 +165,18 @@ class World:
     chain: InProcessChain
     market: Market
     client: SolanaClient
-    store: MemoryStore
+    store: MemoryStore | ContentStore
     data_dir: Path
     engine: MockEngine = field(default_factory=MockEngine)
     hardware: SteadyHardware = field(default_factory=SteadyHardware)
     behave: Callable[[Any], MockRun] = succeed
+    runtime: ContainerProvider | None = None
+
+    @property
+    def faults(self) -> dict[str, list[Exception]]:
+        """Errors for the next calls of the store in memory, by method."""
+        assert isinstance(self.store, MemoryStore)
+        return self.store.faults
 
     async def post(
         self, definition: dict[str, Any] | bytes | None = None, *, price: int = 100, lost: bool = False, **changes: Any
@@ -211,8 +218,11 @@ class World:
         assert (folder / MANIFEST).is_file()
         return verify_result(folder, job=job, authority=node.wallet)
 
-    def provider(self) -> MockProvider:
-        return MockProvider(self.behave, engine=self.engine, unix_time=LoopClock().unix_time)
+    def provider(self) -> ContainerProvider:
+        return self.runtime or self.mock()
+
+    def mock(self, **more: Any) -> MockProvider:
+        return MockProvider(self.behave, engine=self.engine, unix_time=LoopClock().unix_time, **more)
 
 
 @dataclass
@@ -264,7 +274,7 @@ async def worker(
         hardware=world.hardware,
         journal=journal,
         settings=chosen,
-        clock=LoopClock(),
+        clock=LoopClock() if world.runtime is None else None,
         listeners=[events.append],
     )
     running = Worker(manager, chain, asyncio.create_task(manager.run(), name="manager"), events, journal)

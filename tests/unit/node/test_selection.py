@@ -60,7 +60,8 @@ def test_what_the_account_speaks_against(change: dict[str, Any], why: str) -> No
 
 
 WEAK = replace(EVERYTHING, images=False)
-OPEN = replace(EVERYTHING, isolation=False)
+OPEN = replace(EVERYTHING, isolation=False, network_isolation=False)
+SANDBOX = replace(EVERYTHING, isolation=False)
 
 
 @pytest.mark.parametrize(
@@ -88,6 +89,7 @@ def test_ones_own_jobs_run_without_a_boundary() -> None:
     definition = JobDefinition.from_dict({**DEFINITION, "requirements": {"country": ["DE"]}})
     job = make_job(MARKET)
     assert why_not_definition(definition, job, NODE, SETTINGS, OPEN, frozenset({job.client})) is None
+    assert why_not_definition(definition, job, NODE, SETTINGS, SANDBOX, frozenset()) is None
     allowed = replace(SETTINGS, allow_unisolated=True)
     assert why_not_definition(definition, job, NODE, allowed, OPEN, frozenset()) is None
 
@@ -172,7 +174,7 @@ async def test_a_poor_or_full_machine_takes_nothing(worlds: Worlds) -> None:
 @pytest.mark.looptime
 async def test_a_job_that_was_given_back_rests(worlds: Worlds) -> None:
     async with worlds() as world, worker(world) as node:
-        world.store.faults["add_path"] = [PermanentError("the store is broken")] * 50
+        world.faults["add_path"] = [PermanentError("the store is broken")] * 50
         await world.post()
         await asyncio.sleep(1800)
         assert 1 <= len(node.said(RunClaimed)) <= 3

@@ -65,9 +65,7 @@ async def test_files_that_nobody_has_give_the_job_back(worlds: Worlds) -> None:
 
 async def test_setup_that_takes_too_long_is_given_up_before_its_deadline(worlds: Worlds) -> None:
     async with worlds(setup_timeout=60) as world:
-        provider = world.provider()
-        provider._pull_seconds = 10_000  # pyright: ignore[reportPrivateUsage]
-        world.provider = lambda: provider  # pyright: ignore[reportAttributeAccessIssue]
+        world.runtime = world.mock(pull_seconds=10_000)
         async with worker(world) as node:
             posted = await world.post()
             released = await node.until_said(RunReleased)
@@ -78,7 +76,7 @@ async def test_setup_that_takes_too_long_is_given_up_before_its_deadline(worlds:
 
 async def test_a_store_that_loses_the_result_gives_the_job_back(worlds: Worlds) -> None:
     async with worlds() as world, worker(world) as node:
-        world.store.faults["add_path"] = [ContentInvalid("the store confirmed another CID")]
+        world.faults["add_path"] = [ContentInvalid("the store confirmed another CID")]
         posted = await world.post()
         released = await node.until_said(RunReleased)
         assert released.reason is Reason.RESULT_UNAVAILABLE
@@ -88,7 +86,7 @@ async def test_a_store_that_loses_the_result_gives_the_job_back(worlds: Worlds) 
 
 async def test_a_store_that_is_down_for_a_while_is_waited_for(worlds: Worlds) -> None:
     async with worlds() as world, worker(world):
-        world.store.faults["add_path"] = [EndpointDown("Kubo restarts")] * 4
+        world.faults["add_path"] = [EndpointDown("Kubo restarts")] * 4
         posted = await world.post()
         assert (await world.until(posted.address, JobState.SETTLED)).exit_status == 0
 
@@ -122,9 +120,7 @@ async def test_the_client_extends_a_run(worlds: Worlds) -> None:
 
 async def test_the_client_cancels_during_setup(worlds: Worlds) -> None:
     async with worlds() as world:
-        provider = world.provider()
-        provider._pull_seconds = 300  # pyright: ignore[reportPrivateUsage]
-        world.provider = lambda: provider  # pyright: ignore[reportAttributeAccessIssue]
+        world.runtime = world.mock(pull_seconds=300)
         async with worker(world) as node:
             posted = await world.post()
             await node.until_said(RunClaimed)
