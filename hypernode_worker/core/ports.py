@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from solders.pubkey import Pubkey
 from solders.signature import Signature
@@ -26,11 +26,8 @@ from hypernode_worker.core.accounts import (
     Reason,
     Requirements,
 )
+from hypernode_worker.core.runs import Journal as Journal
 from hypernode_worker.core.types import Cid, Slot, UnixTime
-
-if TYPE_CHECKING:
-    from hypernode_worker.core.events import Event
-    from hypernode_worker.core.runs import RunRecord
 
 
 class Clock(Protocol):
@@ -417,35 +414,6 @@ class ContainerProvider(Protocol):
     async def close(self) -> None:
         """Lets go of the engine; containers go on."""
         ...
-
-
-# --- the journal -------------------------------------------------------------------------------------------
-
-
-class Journal(Protocol):
-    """What was promised, and the handle by which to find it again. Calls are short and block; each is one transaction.
-
-    State and the events that describe it are written together, before the effect that they announce.
-    """
-
-    def open_run(self, run: RunRecord, events: Sequence[Event] = (), *, at: float) -> None:
-        """Begins a run, or begins one that ended again (a claim that was tried twice)."""
-        ...
-
-    def advance(self, run: RunRecord, to: RunRecord, events: Sequence[Event] = (), *, at: float) -> RunRecord:
-        """Compare-and-set: writes `to` where the run still stands as `run` says; gives `to`.
-
-        Raises PermanentError when it doesn't: someone else moved it.
-        """
-        ...
-
-    def run(self, job: Pubkey, run: Slot) -> RunRecord | None: ...
-
-    def open_runs(self) -> Sequence[RunRecord]:
-        """Runs that aren't closed."""
-        ...
-
-    def close(self) -> None: ...
 
 
 # --- hardware ----------------------------------------------------------------------------------------------

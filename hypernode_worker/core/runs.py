@@ -1,15 +1,19 @@
-"""What the journal holds of a run, and which states may follow which."""
+"""What the journal holds of a run, which states may follow which, and the journal's port."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
 
 from solders.pubkey import Pubkey
 
 from hypernode_worker.core.outcome import RunOutcome
 from hypernode_worker.core.types import Cid, Slot
+
+if TYPE_CHECKING:
+    from hypernode_worker.core.events import Event
 
 
 class RunState(StrEnum):
@@ -54,3 +58,29 @@ class RunRecord:
     result_hash: bytes = b""
     exit_status: int = 0
     detail: Mapping[str, object] = field(default_factory=dict[str, object])
+
+
+class Journal(Protocol):
+    """What was promised, and the handle by which to find it again. Calls are short and block; each is one transaction.
+
+    State and the events that describe it are written together, before the effect that they announce.
+    """
+
+    def open_run(self, run: RunRecord, events: Sequence[Event] = (), *, at: float) -> None:
+        """Begins a run, or begins one that ended again (a claim that was tried twice)."""
+        ...
+
+    def advance(self, run: RunRecord, to: RunRecord, events: Sequence[Event] = (), *, at: float) -> RunRecord:
+        """Compare-and-set: writes `to` where the run still stands as `run` says; gives `to`.
+
+        Raises PermanentError when it doesn't: someone else moved it.
+        """
+        ...
+
+    def run(self, job: Pubkey, run: Slot) -> RunRecord | None: ...
+
+    def open_runs(self) -> Sequence[RunRecord]:
+        """Runs that aren't closed."""
+        ...
+
+    def close(self) -> None: ...
