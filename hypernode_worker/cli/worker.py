@@ -35,12 +35,24 @@ def start(invocation: Invocation) -> None:
 
     loaded = invocation.load()
     loaded.require_market()
+    _log_to_stderr(loaded.settings.log_level)
     if invocation.json:
         invocation.run(_work(loaded, lambda event: print(json.dumps(event_json(event)), flush=True)))
         return
     lines = WorkerLines(screen.out)
     lines.begin()
     invocation.run(_work(loaded, lines))
+
+
+def _log_to_stderr(level: str) -> None:
+    """The modules' own log; what it says of events is left out, for their lines stand on stdout already."""
+    import logging
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.addFilter(lambda record: record.name != "hypernode_worker.node")
+    logging.getLogger().addHandler(handler)
+    logging.getLogger("hypernode_worker").setLevel(level.upper())
 
 
 async def _work(loaded: Loaded, listener: Listener) -> None:

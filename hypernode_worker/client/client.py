@@ -189,9 +189,10 @@ class Client:
 
     async def _check_funds(self, quote: Quote, market: Market) -> None:
         balance = await self.chain.balance(self.chain.wallet)
-        if balance < quote.lamports:
+        needed = quote.lamports
+        if balance < needed:
             raise InsufficientFunds(
-                f"The wallet {self.chain.wallet} holds {sol(balance)} SOL, and the job takes {sol(quote.lamports)} SOL: "
+                f"The wallet {self.chain.wallet} holds {sol(balance)} SOL, and the job takes {sol(needed)} SOL: "
                 "send SOL there ('hypernode-worker key airdrop' where there is a faucet), or lower price or timeout."
             )
         if not quote.native:

@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,7 +46,7 @@ class Town:
         return json.JSONDecoder().raw_decode(self.run(who, *arguments, "--json", code=code))[0]
 
     @contextmanager
-    def running(self, who: str, *arguments: str, until: str) -> Iterator[subprocess.Popen[str]]:
+    def running(self, who: str, *arguments: str, until: str) -> Generator[subprocess.Popen[str]]:
         """A command that runs until the block ends; by then it must have ended or be told to."""
         process = subprocess.Popen(
             [*COMMAND, *arguments],
