@@ -39,7 +39,7 @@ $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
 $(JS)/node_modules/.installed: $(JS)/package-lock.json
 	@if command -v npm >/dev/null; then \
 	  echo "Installing the JavaScript clients that the tests drive ..."; \
-	  npm ci --prefix $(JS) --silent --no-audit --no-fund && touch $@; \
+	  npm ci --prefix $(JS) --silent --ignore-scripts --no-audit --no-fund && touch $@; \
 	fi
 
 demo: $(VENV)/.installed ## a job posted, run and paid on a local chain

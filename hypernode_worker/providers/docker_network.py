@@ -11,6 +11,9 @@ from hypernode_worker.providers.docker_engine import DockerEngine
 MANAGED_NETWORK = "hypernode"
 """A bridge that the provider makes itself, on which containers can't reach each other."""
 
+MANAGED_INTERFACE = "hypernode0"
+"""Its interface on the host, fixed so that an operator's firewall rules can name it."""
+
 NO_NETWORK = "none"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
@@ -78,6 +81,9 @@ def _create(client: DockerClient) -> None:
         MANAGED_NETWORK,
         driver="bridge",
         check_duplicate=True,
-        options={"com.docker.network.bridge.enable_icc": "false"},
+        options={
+            "com.docker.network.bridge.enable_icc": "false",
+            "com.docker.network.bridge.name": MANAGED_INTERFACE,
+        },
         labels={"hypernode.network": "jobs"},
     )

@@ -6,8 +6,9 @@ a job can write more than it may, about a second's worth of the disk's speed. It
 last look at its end catches what came between.
 
 Network: none, unless the spec asks for it and the operator named one. On the managed network containers can't reach
-each other; the host's own services and the local network can be reached unless the operator closes them, for example
-with `iptables -I DOCKER-USER -d 10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,169.254.0.0/16 -j DROP`.
+each other; the host's own services and the local network can be reached unless the operator closes them, with
+`iptables -I INPUT -i hypernode0 -j DROP` (the host; name resolution goes through Docker all the same) and
+`iptables -I DOCKER-USER -i hypernode0 -d 10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,169.254.0.0/16 -j DROP` (the rest).
 """
 
 from __future__ import annotations
