@@ -60,8 +60,8 @@ async def _observe(foreign: int) -> _Seen:
             async with world.client() as client:
                 await _crowd(net, client, market, foreign)
                 told = {"CONTAINER_RUNTIME": "mock", "ALLOW_MOCK": "true"}
-                async with world.worker("node", **told) as process:
-                    return await _count(world, client, market, process.pid)
+                async with world.worker("node", **told) as pid:
+                    return await _count(world, client, market, pid)
 
 
 async def _crowd(net: Localnet, client: Client, market: Pubkey, count: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -79,47 +80,49 @@ class World:
         return address
 
     @contextlib.asynccontextmanager
-    async def worker(self, name: str, **settings: str) -> AsyncGenerator[subprocess.Popen[str]]:
-        """`hypernode-worker start` with a funded key, once it watches for jobs."""
+    async def worker(self, name: str, **settings: str) -> AsyncGenerator[int]:
+        """`hypernode-worker start` with a funded key, once it watches for jobs; gives its pid."""
         async with self.client(name):
             pass  # makes the key and funds it
         told = {"KEYPAIR_PATH": str(self.home / f"{name}.json"), "DATA_DIR": str(self.home / name), **settings}
-        with running(["start", "--json"], self.environment(**told), until='"WorkerStarted"') as process:
-            yield process
+        async with running(["start", "--json"], self.environment(**told), until='"WorkerStarted"') as pid:
+            yield pid
 
 
-@contextlib.contextmanager
-def running(arguments: list[str], environment: Mapping[str, str], *, until: str) -> Generator[subprocess.Popen[str]]:
-    """One of our commands from the line that holds `until` to the end of the block; its output is read on.
+@contextlib.asynccontextmanager
+async def running(arguments: list[str], environment: Mapping[str, str], *, until: str) -> AsyncGenerator[int]:
+    """One of our commands from the line that holds `until` to the end of the block; gives its pid.
+
+    The event loop goes on meanwhile: the chain may live in it.
 
     Raises:
         RuntimeError: it ended before that.
     """
-    process = subprocess.Popen(
-        [COMMAND, *arguments], env=dict(environment), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    process = await asyncio.create_subprocess_exec(
+        COMMAND,
+        *arguments,
+        env=dict(environment),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
     )
-    assert process.stdout is not None
-    seen: list[str] = []
+    output = process.stdout
+    assert output is not None
     try:
-        for line in process.stdout:
+        seen: list[str] = []
+        while until not in (line := (await output.readline()).decode()):
             seen.append(line)
-            if until in line:
-                break
-        else:
-            raise RuntimeError(f"'{' '.join(arguments)}' ended early:\n{''.join(seen)}")
-        drain = subprocess.Popen(["cat"], stdin=process.stdout, stdout=subprocess.DEVNULL)
-        try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_ENDS)
-            process.kill()
-            process.wait()
-            drain.wait(_ENDS)
+            if not line:
+                raise RuntimeError(f"'{' '.join(arguments)}' ended early:\n{''.join(seen)}")
+        rest = asyncio.create_task(output.read())
+        yield process.pid
+        process.send_signal(signal.SIGTERM)
+        await asyncio.wait([rest], timeout=_ENDS)
     finally:
-        process.kill()
-        process.stdout.close()
+        try:
+            await asyncio.wait_for(process.wait(), 1)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
 
 
 @contextlib.contextmanager
