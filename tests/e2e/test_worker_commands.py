@@ -3,113 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
-import sys
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-COMMAND = [sys.executable, "-m", "hypernode_worker.cli.main"]
+from tests.support.town import COMMAND, Town, open_town
+
 QUICK = {"framework": "custom", "operations": [{"command": "cat hello > $OUTPUT_DIR/copy"}], "timeout": 60}
 LONG = {"framework": "custom", "operations": [{"command": "sleep 120"}], "timeout": 300}
 LOW = {"requirements": {"trust": "low"}}
 
 
-@dataclass
-class Town:
-    """Runs commands for the users of one local chain."""
-
-    folder: Path
-    environment: dict[str, str]
-    lines: dict[int, list[str]] = field(default_factory=dict[int, list[str]])
-
-    def run(self, who: str, *arguments: str, code: int = 0) -> str:
-        done = subprocess.run(
-            [*COMMAND, *arguments],
-            capture_output=True,
-            text=True,
-            timeout=90,
-            env=self.environment | {"KEYPAIR_PATH": str(self.folder / f"{who}.json")},
-            cwd=self.folder,
-        )
-        assert done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done.stdout if code == 0 else done.stdout + done.stderr
-
-    def json(self, who: str, *arguments: str, code: int = 0) -> Any:
-        return json.JSONDecoder().raw_decode(self.run(who, *arguments, "--json", code=code))[0]
-
-    @contextmanager
-    def running(self, who: str, *arguments: str, until: str) -> Generator[subprocess.Popen[str]]:
-        """A command that runs until the block ends; by then it must have ended or be told to."""
-        process = subprocess.Popen(
-            [*COMMAND, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=self.environment | {"KEYPAIR_PATH": str(self.folder / f"{who}.json")},
-            cwd=self.folder,
-        )
-        self.lines[process.pid] = []
-        try:
-            self.wait_for(process, until)
-            yield process
-        finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-                process.send_signal(signal.SIGTERM)
-            try:
-                process.communicate(timeout=30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.communicate()
-
-    def wait_for(self, process: subprocess.Popen[str], text: str) -> str:
-        """Reads the command's output up to a line that holds the text; the line."""
-        assert process.stdout is not None
-        for line in process.stdout:
-            self.lines[process.pid].append(line)
-            if re.search(text, line):
-                return line
-        raise AssertionError(f"{text!r} never came:\n{''.join(self.lines[process.pid])}")
-
-    def definition(self, *parts: Mapping[str, object]) -> str:
-        path = self.folder / "job.json"
-        path.write_text(json.dumps({name: value for part in parts for name, value in part.items()}))
-        return str(path)
-
-    def post(self, *parts: Mapping[str, object], options: Sequence[str] = ()) -> str:
-        return str(self.json("client", "job", "post", self.definition(*parts), "--yes", *options)["job"])
-
-
 @pytest.fixture
 def town(tmp_path: Path) -> Iterator[Town]:
-    for folder in (tmp_path, *list(tmp_path.parents)[:3]):
-        if folder.owner() == Path.home().owner():
-            folder.chmod(folder.stat().st_mode | 0o011)
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(tmp_path),
-        "LC_ALL": "C.UTF-8",
-        "IPFS_GATEWAY": "none",
-        "CONTAINER_RUNTIME": "process",
-        "ALLOW_UNISOLATED": "true",
-    }
-    town = Town(tmp_path, environment)
-    with town.running("nobody", "localnet", "--port", "0", until="PubSub") as chain:
-        (rpc,) = (line.split()[1] for line in town.lines[chain.pid] if line.startswith("JSON-RPC"))
-        (ws,) = (line.split()[1] for line in town.lines[chain.pid] if line.startswith("PubSub"))
-        environment.update(SOLANA_RPC_URL=rpc, SOLANA_WS_URL=ws)
-        for who in ("client", "node"):
-            town.run(who, "key", "new")
-            town.run(who, "key", "airdrop", "2")
-        environment["MARKET_PUBKEY"] = town.json("client", "market", "create", "--min-price", "1000")["market"]
+    with open_town(tmp_path) as town:
         yield town
 
 
