@@ -30,6 +30,8 @@ def status_text(status: Json) -> str:
         + ("" if status["auto_accept"] else " (by hand: 'job take')"),
         "so far": ", ".join(f"{value} {name.replace('_', ' ')}" for name, value in counts.items()),
     }
+    if rpc := _object(status, "rpc"):
+        values["chain"] = _rpc_text(rpc)
     if status.get("refuses"):
         values["takes none"] = status["refuses"]
     lines = [screen.fields(values)]
@@ -55,6 +57,13 @@ def candidates_text(listed: Json) -> str:
     if not rows:
         return "There is no job that this worker could take now."
     return screen.table(("job", "framework", "price a s", "timeout s", "deposit"), rows, right=(2, 3, 4))
+
+
+def _rpc_text(rpc: Json) -> str:
+    how = "told of jobs at once" if rpc.get("subscribed") else "asked for jobs now and then, its subscription is down"
+    calls = sum(_number(_object(rpc, "calls"), method) for method in _object(rpc, "calls"))
+    trouble = f"; last trouble: {rpc['trouble']}" if rpc.get("trouble") else ""
+    return f"{rpc.get('endpoint')} ({how}), slot {_number(rpc, 'last_slot'):,.0f}, {calls:,.0f} calls{trouble}"
 
 
 def _run_text(run: Json) -> str:

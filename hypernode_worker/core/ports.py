@@ -63,12 +63,35 @@ class Receipt:
     compute_units: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ChainHealth:
+    """How the connection to the chain is doing.
+
+    Attributes:
+        endpoint: scheme, host and port of the endpoint in use, and nothing else of its URL: the rest may hold a key.
+        subscribed: every watch of the queue has its subscription; False: it is polled.
+        trouble: one sentence on what last failed; None while all is well.
+        last_slot: of the latest answer, 0 before the first.
+        calls: JSON-RPC requests and subscriptions so far, by method.
+    """
+
+    endpoint: str
+    subscribed: bool
+    trouble: str | None
+    last_slot: int
+    calls: Mapping[str, int]
+
+
 class ChainReader(Protocol):
     """The markets program as anyone may read it. Every read may be repeated.
 
     A read of an account raises AccountInvalid when another program owns it or its bytes aren't such an account,
     and AccountMissing (or gives None where the type says so) when there is nothing.
     """
+
+    def health(self) -> ChainHealth:
+        """What is known of the connection, without asking."""
+        ...
 
     async def time(self) -> ChainTime: ...
 

@@ -9,6 +9,7 @@ from typing import cast
 from hypernode_worker import __version__
 from hypernode_worker.core.accounts import JobState
 from hypernode_worker.core.lifecycle import StopRequest
+from hypernode_worker.core.ports import ChainHealth
 from hypernode_worker.node.dispatcher import Dispatcher
 from hypernode_worker.node.health_handler import HealthHandler
 from hypernode_worker.node.job_board import JobBoard
@@ -34,6 +35,7 @@ def worker_status(
         "market": str(settings.market),
         "node": str(node.address),
         "trust": node.trust.name.lower(),
+        "rpc": _rpc(context.chain.health()),
         "runtime": context.provider.name,
         "store": context.store.description,
         "auto_accept": settings.auto_accept,
@@ -57,6 +59,10 @@ def worker_jobs(context: RunContext, dispatcher: Dispatcher, board: JobBoard) ->
         "candidates": [_candidate(offer) for offer in offers],
         "runs": [_run(handler, context) for handler in dispatcher.running.values()],
     }
+
+
+def _rpc(health: ChainHealth) -> dict[str, object]:
+    return {**asdict(health), "calls": dict(sorted(health.calls.items()))}
 
 
 def _candidate(offer: Offer) -> dict[str, object]:

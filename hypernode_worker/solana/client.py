@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Sequence
 
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 
 from hypernode_worker.core.accounts import Job, QueuedJob
+from hypernode_worker.core.ports import ChainHealth
 from hypernode_worker.errors import ConfigError
 from hypernode_worker.solana.checks import ChainChecks
 from hypernode_worker.solana.client_chain import ClientActions
@@ -23,25 +23,6 @@ from hypernode_worker.solana.transport import Transport
 from hypernode_worker.solana.watch import Watcher
 
 COMMITMENTS = ("processed", "confirmed", "finalized")
-
-
-@dataclass(frozen=True, slots=True)
-class ChainHealth:
-    """How the connection to the chain is doing.
-
-    Attributes:
-        endpoint: scheme, host and port of the endpoint in use.
-        subscribed: every watch of the queue has its subscription; False: it is polled.
-        trouble: one sentence on what last failed; None while all is well.
-        last_slot: of the latest answer, 0 before the first.
-        calls: JSON-RPC requests and subscriptions so far, by method.
-    """
-
-    endpoint: str
-    subscribed: bool
-    trouble: str | None
-    last_slot: int
-    calls: Mapping[str, int]
 
 
 class SolanaClient(NodeActions, ClientActions):

@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 
+from hypernode_worker.cli.status_text import status_text
 from hypernode_worker.core.accounts import JobState
 from hypernode_worker.core.events import CandidateFound
 from hypernode_worker.errors import ConfigError, PermanentError
 from hypernode_worker.node import control_server as server_module
 from hypernode_worker.node.control_client import SOCKET_NAME, call, wait_until_gone
 from hypernode_worker.node.control_server import control_server
+from tests.support.inprocess import NAME
 from tests.support.worker import World, open_world, worker
 
 Worlds = Callable[..., AbstractAsyncContextManager[World]]
@@ -119,6 +121,7 @@ async def test_a_worker_is_asked_told_and_stopped(tmp_path: Path) -> None:
         posted = await world.post()
         await node.until_said(CandidateFound)
         listed = await ask(world.data_dir, "jobs")
+        await _assert_rpc_is_shown(world)
         assert [job["job"] for job in listed["candidates"]] == [str(posted.address)]  # pyright: ignore[reportIndexIssue,reportGeneralTypeIssues,reportUnknownVariableType]
         assert (await ask(world.data_dir, "take", job=str(posted.address)))["price"] == 100
         await world.until(posted.address, JobState.SETTLED)
@@ -129,3 +132,14 @@ async def test_a_worker_is_asked_told_and_stopped(tmp_path: Path) -> None:
         assert (await ask(world.data_dir, "stop"))["state"] == "draining"
         assert await asyncio.to_thread(lambda: wait_until_gone(world.data_dir, timeout_s=20))
         await node.task
+
+
+async def _assert_rpc_is_shown(world: World) -> None:
+    status = await ask(world.data_dir, "status")
+    rpc: Any = status["rpc"]
+    assert (rpc["endpoint"], rpc["subscribed"], rpc["trouble"]) == (NAME, True, None)
+    assert rpc["last_slot"] > 0
+    assert rpc["calls"]["programSubscribe"] == 1
+    chain_line = next(line for line in status_text(status).splitlines() if line.startswith("chain"))
+    assert NAME in chain_line
+    assert f"{sum(rpc['calls'].values())} calls" in chain_line
