@@ -119,3 +119,18 @@ class Town:
 
     def post(self, *parts: Mapping[str, object], options: Sequence[str] = ()) -> str:
         return str(self.json("client", "job", "post", self.definition(*parts), "--yes", *options)["job"])
+
+
+@contextmanager
+def open_town(folder: Path) -> Generator[Town]:
+    """A chain of its own with a market and two wallets, client and node, of 2 SOL each; all ends with the block."""
+    make_passable(folder)
+    town = Town(folder, local_environment(folder))
+    with town.running("nobody", "localnet", "--port", "0", until="PubSub") as chain:
+        (rpc,) = (line.split()[1] for line in town.lines[chain.pid] if line.startswith("JSON-RPC"))
+        (ws,) = (line.split()[1] for line in town.lines[chain.pid] if line.startswith("PubSub"))
+        town.environment.update(SOLANA_RPC_URL=rpc, SOLANA_WS_URL=ws)
+        for who in ("client", "node"):
+            town.new_wallet(who, 2)
+        town.environment["MARKET_PUBKEY"] = town.json("client", "market", "create", "--min-price", "1000")["market"]
+        yield town
