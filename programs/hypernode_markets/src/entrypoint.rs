@@ -14,7 +14,7 @@ program_entrypoint!(process, MAX_ACCOUNTS);
 no_allocator!();
 nostd_panic_handler!();
 
-#[inline(never)]
+#[inline(always)]
 fn process(program: &Address, accounts: &mut [AccountView], data: &[u8]) -> ProgramResult {
     let result = instruction::dispatch(program, accounts, data);
     if let Err(ProgramError::Custom(code)) = result {

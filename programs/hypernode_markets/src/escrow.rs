@@ -17,24 +17,29 @@ use crate::state::Job;
 
 const ASSOCIATED_TOKEN: Address = Address::from_str_const("ATokenGPvbdGVxr1b2hvZbsiqW5xWH25efTNsLJA8knL");
 
-/// Creates an account that may hold lamports already; the payer adds what rent lacks, and `deposit` lamports.
-///
-/// The System program accepts the address only with the signature that the seeds give, which proves them.
-#[inline(never)]
-pub fn create(
-    payer: &AccountView,
-    account: &AccountView,
-    bytes: usize,
-    owner: &Address,
-    deposit: u64,
-    seeds: &[Seed],
-) -> Result {
-    guard::vacant(account)?;
-    let rent = Rent::get()?.try_minimum_balance(bytes)?;
-    let lamports = rent.saturating_sub(account.lamports()).checked_add(deposit).ok_or(Error::Overflow)?;
-    let funding = (lamports > 0).then_some(Funding { from: payer, lamports });
-    CreateAccountAllowPrefund { to: account, space: bytes as u64, owner, funding }
-        .invoke_signed(&[Signer::from(seeds)])
+/// An account that is to be made. It may hold lamports already; the payer adds what rent lacks, and the deposit.
+pub struct NewAccount<'a> {
+    pub payer: &'a AccountView,
+    pub account: &'a AccountView,
+    pub bytes: usize,
+    pub owner: &'a Address,
+    /// Lamports beyond rent.
+    pub deposit: u64,
+    pub seeds: &'a [Seed<'a>],
+}
+
+impl NewAccount<'_> {
+    /// The System program accepts the address only with the signature that the seeds give, which proves them.
+    #[inline(never)]
+    pub fn create(&self) -> Result {
+        guard::vacant(self.account)?;
+        let rent = Rent::get()?.try_minimum_balance(self.bytes)?;
+        let missing = rent.saturating_sub(self.account.lamports());
+        let lamports = missing.checked_add(self.deposit).ok_or(Error::Overflow)?;
+        let funding = (lamports > 0).then_some(Funding { from: self.payer, lamports });
+        CreateAccountAllowPrefund { to: self.account, space: self.bytes as u64, owner: self.owner, funding }
+            .invoke_signed(&[Signer::from(self.seeds)])
+    }
 }
 
 /// What stands in a token account, as far as it matters here.
@@ -77,8 +82,11 @@ impl TokenAccount {
     }
 }
 
-/// The last accounts of an instruction that takes money in.
+/// Accounts of an instruction that takes money in.
 pub struct Fund<'a> {
+    pub program: &'a Address,
+    pub client: &'a AccountView,
+    pub job: &'a AccountView,
     pub from: &'a AccountView,
     pub escrow: &'a AccountView,
     pub token_program: &'a AccountView,
@@ -88,54 +96,44 @@ pub struct Fund<'a> {
 impl Fund<'_> {
     /// Makes the token account of a job that is paid in a mint.
     #[inline(never)]
-    pub fn open(
-        &self,
-        client: &AccountView,
-        job: &AccountView,
-        mint: &AccountView,
-        bump: u8,
-        program: &Address,
-    ) -> Result {
+    pub fn open(&self, mint: &AccountView, bump: u8) -> Result {
         program_is(self.token_program, &TOKEN)?;
-        let escrow = needed(self.escrow, program)?;
+        let escrow = needed(self.escrow, self.program)?;
         let seeds = [
             Seed::from(b"escrow"),
-            Seed::from(job.address().as_array()),
+            Seed::from(self.job.address().as_array()),
             Seed::from(core::slice::from_ref(&bump)),
         ];
-        create(client, escrow, TokenAccount::LEN, &TOKEN, 0, &seeds)?;
-        InitializeAccount3::new(escrow, mint, job.address()).invoke()
+        let (payer, bytes) = (self.client, TokenAccount::LEN);
+        NewAccount { payer, account: escrow, bytes, owner: &TOKEN, deposit: 0, seeds: &seeds }.create()?;
+        InitializeAccount3::new(escrow, mint, self.job.address()).invoke()
     }
 
     /// Takes an amount from the client into the escrow.
     #[inline(never)]
-    pub fn deposit(
-        &self,
-        client: &AccountView,
-        account: &AccountView,
-        job: &Job,
-        amount: u64,
-        program: &Address,
-    ) -> Result {
-        if job.is_native() {
+    pub fn deposit(&self, state: &Job, amount: u64) -> Result {
+        if state.is_native() {
             program_is(self.system_program, &SYSTEM)?;
-            writable(client)?;
-            return SystemTransfer { from: client, to: account, lamports: amount }.invoke();
+            writable(self.client)?;
+            return SystemTransfer { from: self.client, to: self.job, lamports: amount }.invoke();
         }
         program_is(self.token_program, &TOKEN)?;
-        let from = needed(self.from, program)?;
-        let escrow = needed(self.escrow, program)?;
-        at(escrow, &job.escrow)?;
+        let from = needed(self.from, self.program)?;
+        let escrow = needed(self.escrow, self.program)?;
+        at(escrow, &state.escrow)?;
         writable(from)?;
         writable(escrow)?;
         let source = TokenAccount::read(from).ok_or(Error::WrongTokenAccount)?;
-        ensure(source.mint == job.payment_mint && from.address() != &job.escrow, Error::WrongTokenAccount)?;
-        Transfer::new(from, escrow, client, amount).invoke()
+        let usable = source.mint == state.payment_mint && from.address() != &state.escrow;
+        ensure(usable, Error::WrongTokenAccount)?;
+        Transfer::new(from, escrow, self.client, amount).invoke()
     }
 }
 
-/// The last accounts of an instruction that pays out.
+/// Accounts of an instruction that pays out.
 pub struct Pay<'a> {
+    pub program: &'a Address,
+    pub job: &'a AccountView,
     pub payout_to: &'a AccountView,
     pub client_to: &'a AccountView,
     pub fee_to: &'a AccountView,
@@ -143,35 +141,36 @@ pub struct Pay<'a> {
     pub token_program: &'a AccountView,
 }
 
+/// One payment: the account that was given for a wallet, and what the wallet is owed.
+struct Payment<'a> {
+    to: &'a AccountView,
+    wallet: &'a Address,
+    amount: u64,
+}
+
 impl Pay<'_> {
     /// Delivers what the job owes; says whether anything was delivered.
     ///
     /// With `all`, every payee that something is owed to must be given; what it can't receive stays owed.
     #[inline(never)]
-    pub fn deliver(
-        &self,
-        account: &AccountView,
-        job: &mut Job,
-        all: bool,
-        program: &Address,
-    ) -> Result<bool> {
+    pub fn deliver(&self, state: &mut Job, all: bool) -> Result<bool> {
         let mut delivered = false;
-        let owed = job.owed_node.get();
-        if self.pay(account, job, self.payout_to, &job.payout, owed, all, program)? {
-            job.owed_node.set(0);
-            job.paid.set(job.paid.get().saturating_add(owed));
+        let owed = state.owed_node.get();
+        if self.pay(state, Payment { to: self.payout_to, wallet: &state.payout, amount: owed }, all)? {
+            state.owed_node.set(0);
+            state.paid.set(state.paid.get().saturating_add(owed));
             delivered = true;
         }
-        let owed = job.owed_fee.get();
-        if self.pay(account, job, self.fee_to, &job.fee_receiver, owed, all, program)? {
-            job.owed_fee.set(0);
-            job.fee.set(job.fee.get().saturating_add(owed));
+        let owed = state.owed_fee.get();
+        if self.pay(state, Payment { to: self.fee_to, wallet: &state.fee_receiver, amount: owed }, all)? {
+            state.owed_fee.set(0);
+            state.fee.set(state.fee.get().saturating_add(owed));
             delivered = true;
         }
-        let owed = job.owed_client.get();
-        if self.pay(account, job, self.client_to, &job.client, owed, all, program)? {
-            job.owed_client.set(0);
-            job.refunded.set(job.refunded.get().saturating_add(owed));
+        let owed = state.owed_client.get();
+        if self.pay(state, Payment { to: self.client_to, wallet: &state.client, amount: owed }, all)? {
+            state.owed_client.set(0);
+            state.refunded.set(state.refunded.get().saturating_add(owed));
             delivered = true;
         }
         Ok(delivered)
@@ -179,67 +178,52 @@ impl Pay<'_> {
 
     /// Empties and closes the escrow and the job's account; everything goes to the client.
     #[inline(never)]
-    pub fn close(&self, account: &AccountView, client: &AccountView, job: &Job, program: &Address) -> Result {
-        if !job.is_native() {
-            let escrow = self.token_escrow(job, program)?;
+    pub fn close(&self, client: &AccountView, state: &Job) -> Result {
+        if !state.is_native() {
+            let escrow = self.token_escrow(state)?;
             let rest = TokenAccount::read(escrow).ok_or(Error::WrongTokenAccount)?;
             if rest.amount > 0 {
-                let to = needed(self.client_to, program)?;
-                let wallet = TokenAccount::read(to).filter(|t| t.can_receive(&job.payment_mint, &job.client));
+                let to = needed(self.client_to, self.program)?;
+                let wallet =
+                    TokenAccount::read(to).filter(|t| t.can_receive(&state.payment_mint, &state.client));
                 ensure(!rest.frozen && wallet.is_some(), Error::EscrowNotEmptied)?;
                 writable(to)?;
-                self.transfer(account, job, escrow, to, rest.amount)?;
+                self.transfer(state, to, rest.amount)?;
             }
-            let (nonce, bump) = (job.nonce.bytes(), core::slice::from_ref(&job.bump));
-            let seeds = job_seeds(job, nonce, bump);
-            CloseAccount::new(escrow, client, account).invoke_signed(&[Signer::from(&seeds)])?;
+            let (nonce, bump) = (state.nonce.bytes(), core::slice::from_ref(&state.bump));
+            let seeds = job_seeds(state, nonce, bump);
+            CloseAccount::new(escrow, client, self.job).invoke_signed(&[Signer::from(&seeds)])?;
         }
-        close_account(account, client)
+        close_account(self.job, client)
     }
 
-    #[allow(clippy::too_many_arguments)]
     #[inline(always)]
-    fn pay(
-        &self,
-        account: &AccountView,
-        job: &Job,
-        to: &AccountView,
-        wallet: &Address,
-        amount: u64,
-        all: bool,
-        program: &Address,
-    ) -> Result<bool> {
-        if amount == 0 {
+    fn pay(&self, state: &Job, payment: Payment, all: bool) -> Result<bool> {
+        if payment.amount == 0 {
             return Ok(false);
         }
-        let to = match given(to, program) {
-            Some(to) => to,
-            None if all => return Err(Error::MissingAccount.into()),
-            None => return Ok(false),
-        };
-        if job.is_native() {
-            pay_native(account, to, wallet, amount, program)
+        if given(payment.to, self.program).is_none() {
+            return if all { Err(Error::MissingAccount.into()) } else { Ok(false) };
+        }
+        if state.is_native() {
+            self.pay_native(&payment)
         } else {
-            self.pay_token(account, job, to, wallet, amount, program)
+            self.pay_token(state, &payment)
         }
     }
 
+    /// Pays tokens out of the escrow. False when the wallet's account, or the escrow, is of no use; then the account
+    /// must be the wallet's associated one.
     #[inline(never)]
-    fn pay_token(
-        &self,
-        account: &AccountView,
-        job: &Job,
-        to: &AccountView,
-        wallet: &Address,
-        amount: u64,
-        program: &Address,
-    ) -> Result<bool> {
-        let escrow = self.token_escrow(job, program)?;
+    fn pay_token(&self, state: &Job, payment: &Payment) -> Result<bool> {
+        let &Payment { to, wallet, amount } = payment;
+        let escrow = self.token_escrow(state)?;
         let held = TokenAccount::read(escrow).ok_or(Error::WrongTokenAccount)?;
         let other = to.address() != escrow.address();
-        let live = TokenAccount::read(to).is_some_and(|t| other && t.can_receive(&job.payment_mint, wallet));
+        let live =
+            TokenAccount::read(to).is_some_and(|t| other && t.can_receive(&state.payment_mint, wallet));
         if !live {
-            let seeds: [&[u8]; 3] = [wallet.as_array(), TOKEN.as_array(), job.payment_mint.as_array()];
+            let seeds: [&[u8]; 3] = [wallet.as_array(), TOKEN.as_array(), state.payment_mint.as_array()];
             let (associated, _) = Address::find_program_address(&seeds, &ASSOCIATED_TOKEN);
             ensure(to.address() == &associated, Error::WrongPayee)?;
             return Ok(false);
@@ -248,62 +232,53 @@ impl Pay<'_> {
             return Ok(false);
         }
         ensure(to.is_writable(), Error::PayeeReadOnly)?;
-        self.transfer(account, job, escrow, to, amount)?;
+        self.transfer(state, to, amount)?;
         Ok(true)
     }
 
-    fn token_escrow(&self, job: &Job, program: &Address) -> Result<&AccountView> {
+    /// Pays lamports out of the job's account. False when the wallet cannot receive them: it would stay below rent
+    /// exemption, is this program's or a program, or the runtime keeps it read-only.
+    #[inline(never)]
+    fn pay_native(&self, payment: &Payment) -> Result<bool> {
+        let &Payment { to, wallet, amount } = payment;
+        ensure(to.address() == wallet, Error::WrongPayee)?;
+        if to.owned_by(self.program) || to.executable() {
+            return Ok(false);
+        }
+        if !to.is_writable() {
+            // A caller who leaves a wallet read-only must not be able to withhold its money.
+            let funded = to.owned_by(&SYSTEM) && to.lamports() > 0;
+            ensure(!funded, Error::PayeeReadOnly)?;
+            return Ok(false);
+        }
+        let after = to.lamports().checked_add(amount).ok_or(Error::Overflow)?;
+        if after < Rent::get()?.try_minimum_balance(to.data_len())? {
+            return Ok(false);
+        }
+        let (mut source, mut wallet) = (*self.job, *to);
+        let rest = source.lamports().checked_sub(amount).ok_or(Error::Overflow)?;
+        source.set_lamports(rest);
+        wallet.set_lamports(after);
+        Ok(true)
+    }
+
+    /// The escrow of a job that is paid in tokens.
+    #[inline(always)]
+    fn token_escrow(&self, state: &Job) -> Result<&AccountView> {
         program_is(self.token_program, &TOKEN)?;
-        let escrow = needed(self.escrow, program)?;
-        at(escrow, &job.escrow)?;
+        let escrow = needed(self.escrow, self.program)?;
+        at(escrow, &state.escrow)?;
         writable(escrow)?;
         Ok(escrow)
     }
 
+    /// Moves tokens out of the escrow, which `token_escrow` has seen.
     #[inline(never)]
-    fn transfer(
-        &self,
-        account: &AccountView,
-        job: &Job,
-        escrow: &AccountView,
-        to: &AccountView,
-        amount: u64,
-    ) -> Result {
-        let (nonce, bump) = (job.nonce.bytes(), core::slice::from_ref(&job.bump));
-        let seeds = job_seeds(job, nonce, bump);
-        Transfer::new(escrow, to, account, amount).invoke_signed(&[Signer::from(&seeds)])
+    fn transfer(&self, state: &Job, to: &AccountView, amount: u64) -> Result {
+        let (nonce, bump) = (state.nonce.bytes(), core::slice::from_ref(&state.bump));
+        let seeds = job_seeds(state, nonce, bump);
+        Transfer::new(self.escrow, to, self.job, amount).invoke_signed(&[Signer::from(&seeds)])
     }
-}
-
-/// Pays lamports out of the job's account. False when the wallet cannot receive them: it would stay below rent
-/// exemption, is this program's or a program, or the runtime keeps it read-only.
-#[inline(never)]
-fn pay_native(
-    account: &AccountView,
-    to: &AccountView,
-    wallet: &Address,
-    amount: u64,
-    program: &Address,
-) -> Result<bool> {
-    ensure(to.address() == wallet, Error::WrongPayee)?;
-    if to.owned_by(program) || to.executable() {
-        return Ok(false);
-    }
-    if !to.is_writable() {
-        // A caller who leaves a wallet read-only must not be able to withhold its money.
-        let funded = to.owned_by(&SYSTEM) && to.lamports() > 0;
-        ensure(!funded, Error::PayeeReadOnly)?;
-        return Ok(false);
-    }
-    let after = to.lamports().checked_add(amount).ok_or(Error::Overflow)?;
-    if after < Rent::get()?.try_minimum_balance(to.data_len())? {
-        return Ok(false);
-    }
-    let (mut source, mut wallet) = (*account, *to);
-    let rest = source.lamports().checked_sub(amount).ok_or(Error::Overflow)?;
-    source.set_lamports(rest);
-    wallet.set_lamports(after);
-    Ok(true)
 }
 
 #[inline(always)]

@@ -1,18 +1,20 @@
 //! A node's stake: one token account at ["stake", node] that the node's own account owns.
+//!
+//! Most of these functions have one caller and more arguments than a call can have: they are inlined.
 
 use pinocchio::cpi::{Seed, Signer};
 use pinocchio::{AccountView, Address};
 use pinocchio_token::instructions::{Burn, CloseAccount, InitializeAccount3, Transfer};
 
 use crate::error::Error;
-use crate::escrow::{create, TokenAccount};
+use crate::escrow::{NewAccount, TokenAccount};
 use crate::guard::{at, ensure, program_is, writable, Result, SYSTEM, TOKEN};
 use crate::state::Node;
 
 const SEED: &[u8] = b"stake";
 
 /// Makes the vault of a node that has none yet; gives its bump.
-#[inline(never)]
+#[inline(always)]
 pub fn open(
     funder: &AccountView,
     node: &AccountView,
@@ -27,7 +29,8 @@ pub fn open(
     at(vault, &address)?;
     let seeds =
         [Seed::from(SEED), Seed::from(node.address().as_array()), Seed::from(core::slice::from_ref(&bump))];
-    create(funder, vault, TokenAccount::LEN, &TOKEN, 0, &seeds)?;
+    let bytes = TokenAccount::LEN;
+    NewAccount { payer: funder, account: vault, bytes, owner: &TOKEN, deposit: 0, seeds: &seeds }.create()?;
     InitializeAccount3::new(vault, mint, node.address()).invoke()?;
     Ok(bump)
 }
@@ -44,6 +47,7 @@ pub fn verify(vault: &AccountView, node: &AccountView, state: &Node, program: &A
 }
 
 /// Takes stake in.
+#[inline(always)]
 pub fn pay_in(
     funder: &AccountView,
     from: &AccountView,
@@ -58,6 +62,7 @@ pub fn pay_in(
 }
 
 /// Pays stake out to a token account of the payout wallet.
+#[inline(always)]
 pub fn pay_out(
     node: &AccountView,
     state: &Node,
@@ -74,7 +79,7 @@ pub fn pay_out(
 }
 
 /// Burns what is in the vault and closes it; its rent goes to the payout wallet.
-#[inline(never)]
+#[inline(always)]
 pub fn burn_and_close(
     node: &AccountView,
     state: &Node,

@@ -2,7 +2,7 @@
 
 use pinocchio::{AccountView, Address};
 
-use super::settlement::{holder, refund};
+use super::settlement::{finish, holder};
 use crate::error::Error;
 use crate::escrow::Pay;
 use crate::guard::{authority, load_mut, Result};
@@ -25,6 +25,7 @@ pub fn process(program: &Address, accounts: &[AccountView], _: &CancelJob) -> Re
         }
         _ => return Err(Error::WrongJobState.into()),
     }
-    let pay = Pay { payout_to, client_to, fee_to, escrow, token_program };
-    refund(job, state, JobState::CANCELLED, &pay, 0, Now::read()?, program)
+    let pay = Pay { program, job, payout_to, client_to, fee_to, escrow, token_program };
+    state.refund(JobState::CANCELLED, Now::read()?);
+    finish(state, &pay, 0)
 }

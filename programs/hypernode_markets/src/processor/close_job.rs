@@ -20,11 +20,11 @@ pub fn process(program: &Address, accounts: &[AccountView], _: &CloseJob) -> Res
     ensure(state.is_terminal(), Error::WrongJobState)?;
     at(client, &state.client)?;
     writable(client)?;
-    let pay = Pay { payout_to, client_to, fee_to, escrow, token_program };
+    let pay = Pay { program, job, payout_to, client_to, fee_to, escrow, token_program };
     // What others are owed is delivered first where it can be; a job that is old enough keeps nothing for them.
     let (owed_node, owed_fee) = (state.owed_node.get(), state.owed_fee.get());
     if owed_node > 0 || owed_fee > 0 {
-        pay.deliver(job, state, false, program)?;
+        pay.deliver(state, false)?;
     }
     let settled = state.owed_node.get() == 0 && state.owed_fee.get() == 0;
     let old = Now::read()?.time.saturating_sub(state.settled_at.get()) >= KEEP_OWED;
@@ -33,5 +33,5 @@ pub fn process(program: &Address, accounts: &[AccountView], _: &CloseJob) -> Res
         ensure(settled, Error::StillOwed)?;
     }
     JobClosed::emit(*job.address());
-    pay.close(job, client, state, program)
+    pay.close(client, state)
 }

@@ -4,7 +4,7 @@ use pinocchio::cpi::Seed;
 use pinocchio::{AccountView, Address};
 
 use crate::error::Error;
-use crate::escrow::{create, Fund, JOB_BYTES};
+use crate::escrow::{Fund, NewAccount, JOB_BYTES};
 use crate::event::JobCreated;
 use crate::guard::{at, ensure, fresh, load, needed, program_is, signer, Result, SYSTEM};
 use crate::instruction::CreateJob;
@@ -36,19 +36,27 @@ pub fn process(program: &Address, accounts: &[AccountView], args: &CreateJob) ->
         Seed::from(args.nonce.bytes()),
         Seed::from(core::slice::from_ref(&args.bump)),
     ];
-    create(client, job, JOB_BYTES, program, if native { deposit } else { 0 }, &seeds)?;
+    NewAccount {
+        payer: client,
+        account: job,
+        bytes: JOB_BYTES,
+        owner: program,
+        deposit: if native { deposit } else { 0 },
+        seeds: &seeds,
+    }
+    .create()?;
     // SAFETY: just created with this size and owner; no other reference to it exists.
     let state = unsafe { fresh::<Job>(job) };
     fill(state, args, terms, deposit)?;
     state.market = *market.address();
     state.client = *client.address();
     if !native {
-        let fund = Fund { from, escrow, token_program, system_program };
+        let fund = Fund { program, client, job, from, escrow, token_program, system_program };
         let mint = needed(payment_mint, program)?;
         at(mint, &terms.payment_mint)?;
         state.escrow = *escrow.address();
-        fund.open(client, job, mint, args.escrow_bump, program)?;
-        fund.deposit(client, job, state, deposit, program)?;
+        fund.open(mint, args.escrow_bump)?;
+        fund.deposit(state, deposit)?;
     }
     JobCreated::emit(*job.address(), state.market, state.client, deposit);
     Ok(())

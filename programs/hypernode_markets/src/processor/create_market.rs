@@ -4,7 +4,7 @@ use pinocchio::cpi::Seed;
 use pinocchio::{AccountView, Address};
 
 use crate::error::Error;
-use crate::escrow::create;
+use crate::escrow::NewAccount;
 use crate::event::MarketCreated;
 use crate::guard::{at, fresh, given, mint, program_is, signer, Result, SYSTEM};
 use crate::instruction::CreateMarket;
@@ -32,7 +32,8 @@ pub fn process(program: &Address, accounts: &[AccountView], args: &CreateMarket)
         Seed::from(id),
         Seed::from(core::slice::from_ref(&bump)),
     ];
-    create(authority, market, Market::LEN, program, 0, &seeds)?;
+    let (payer, bytes) = (authority, Market::LEN);
+    NewAccount { payer, account: market, bytes, owner: program, deposit: 0, seeds: &seeds }.create()?;
 
     // SAFETY: just created with this size and owner; no other reference to it exists.
     let state = unsafe { fresh::<Market>(market) };

@@ -23,8 +23,8 @@ pub fn process(program: &Address, accounts: &[AccountView], args: &DisputeResult
 
     let bond = share(state.deposit.get(), state.bond_bps.get());
     if bond > 0 {
-        let fund = Fund { from, escrow, token_program, system_program };
-        fund.deposit(client, job, state, bond, program)?;
+        let fund = Fund { program, client, job, from, escrow, token_program, system_program };
+        fund.deposit(state, bond)?;
     }
     state.bond.set(bond);
     state.state = JobState::DISPUTED;

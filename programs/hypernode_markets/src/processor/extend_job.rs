@@ -29,8 +29,8 @@ pub fn process(program: &Address, accounts: &[AccountView], args: &ExtendJob) ->
     let deposit = state.deposit.get().checked_add(price).ok_or(Error::Overflow)?;
 
     if price > 0 {
-        let fund = Fund { from, escrow, token_program, system_program };
-        fund.deposit(client, job, state, price, program)?;
+        let fund = Fund { program, client, job, from, escrow, token_program, system_program };
+        fund.deposit(state, price)?;
     }
     state.timeout.set(timeout);
     state.deposit.set(deposit);

@@ -29,8 +29,8 @@ pub fn process(program: &Address, accounts: &[AccountView], args: &FinishJob) ->
     worker.end_work();
     worker.last_seen.set(now.time);
     if state.review_period.get() == 0 {
-        let pay = Pay { payout_to, client_to, fee_to, escrow, token_program };
-        return settle(job, state, worker, &pay, now, program);
+        let pay = Pay { program, job, payout_to, client_to, fee_to, escrow, token_program };
+        return settle(state, worker, &pay, now);
     }
     state.state = JobState::SUBMITTED;
     state.set_deadline(now, state.review_period.get());

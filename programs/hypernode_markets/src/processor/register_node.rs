@@ -4,7 +4,7 @@ use pinocchio::cpi::Seed;
 use pinocchio::{AccountView, Address};
 
 use crate::error::Error;
-use crate::escrow::create;
+use crate::escrow::NewAccount;
 use crate::event::NodeRegistered;
 use crate::guard::{at, ensure, fresh, given, load, load_mut, program_is, signer, Result, SYSTEM};
 use crate::instruction::RegisterNode;
@@ -51,6 +51,8 @@ fn replace_payout(state: &Node, payout: &Address, old: &AccountView, program: &A
     ensure(signed, Error::PayoutNotSigned)
 }
 
+/// Makes a new node's account.
+#[inline(always)]
 fn open<'a>(
     program: &Address,
     authority: &AccountView,
@@ -68,7 +70,8 @@ fn open<'a>(
         Seed::from(authority_key),
         Seed::from(core::slice::from_ref(&bump)),
     ];
-    create(authority, node, Node::LEN, program, 0, &seeds)?;
+    let (payer, bytes) = (authority, Node::LEN);
+    NewAccount { payer, account: node, bytes, owner: program, deposit: 0, seeds: &seeds }.create()?;
     // SAFETY: just created with this size and owner; no other reference to it exists.
     let state = unsafe { fresh::<Node>(node) };
     state.discriminator = Node::DISCRIMINATOR;

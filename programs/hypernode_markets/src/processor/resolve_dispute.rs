@@ -47,6 +47,6 @@ pub fn process(program: &Address, accounts: &[AccountView], args: &ResolveDisput
         due.node = due.node.checked_add(bond).ok_or(Error::Overflow)?;
     }
     state.conclude(JobState::SETTLED, due, now);
-    let pay = Pay { payout_to, client_to, fee_to, escrow, token_program };
-    finish(job, state, &pay, slashed, program)
+    let pay = Pay { program, job, payout_to, client_to, fee_to, escrow, token_program };
+    finish(state, &pay, slashed)
 }

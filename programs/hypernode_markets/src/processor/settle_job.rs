@@ -18,9 +18,9 @@ pub fn process(program: &Address, accounts: &[AccountView], _: &SettleJob) -> Re
     };
     signer(caller)?;
     let state = load_mut::<Job>(job, program)?;
-    let pay = Pay { payout_to, client_to, fee_to, escrow, token_program };
+    let pay = Pay { program, job, payout_to, client_to, fee_to, escrow, token_program };
     if state.is_terminal() {
-        return deliver(job, state, &pay, program);
+        return deliver(state, &pay);
     }
     let now = Now::read()?;
     let due = match state.state {
@@ -31,15 +31,15 @@ pub fn process(program: &Address, accounts: &[AccountView], _: &SettleJob) -> Re
     };
     ensure(due, Error::DeadlineNotPassed)?;
     let worker = holder(node, state, program)?;
-    settle(job, state, worker, &pay, now, program)
+    settle(state, worker, &pay, now)
 }
 
 /// Pays what is owed to those whose accounts are given and can receive it now.
-fn deliver(job: &AccountView, state: &mut Job, pay: &Pay, program: &Address) -> Result {
+fn deliver(state: &mut Job, pay: &Pay) -> Result {
     let owed = [&state.owed_node, &state.owed_fee, &state.owed_client];
     ensure(owed.iter().any(|o| o.get() > 0), Error::NothingOwed)?;
-    let delivered = pay.deliver(job, state, false, program)?;
+    let delivered = pay.deliver(state, false)?;
     ensure(delivered, Error::NothingDelivered)?;
-    JobDelivered::emit(*job.address(), state.owed_node, state.owed_fee, state.owed_client);
+    JobDelivered::emit(*pay.job.address(), state.owed_node, state.owed_fee, state.owed_client);
     Ok(())
 }

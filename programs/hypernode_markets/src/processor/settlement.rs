@@ -24,44 +24,22 @@ pub fn acting(authority: &AccountView, node: &Node, address: &Address, job: &Job
 }
 
 /// Pays a posted result: the node its share of the gross, the fee, the client the rest.
-#[inline(never)]
-pub fn settle(
-    account: &AccountView,
-    job: &mut Job,
-    node: &mut Node,
-    pay: &Pay,
-    now: Now,
-    program: &Address,
-) -> Result {
+#[inline(always)]
+pub fn settle(job: &mut Job, node: &mut Node, pay: &Pay, now: Now) -> Result {
     let gross = job.gross()?;
     let due = job.split(gross)?;
     node.let_go(job.lock.get());
     node.settled(job, gross, due.node, now);
     job.conclude(JobState::SETTLED, due, now);
-    finish(account, job, pay, 0, program)
-}
-
-/// Gives the whole deposit back.
-#[inline(always)]
-pub fn refund(
-    account: &AccountView,
-    job: &mut Job,
-    state: u8,
-    pay: &Pay,
-    slashed: u64,
-    now: Now,
-    program: &Address,
-) -> Result {
-    job.refund(state, now);
-    finish(account, job, pay, slashed, program)
+    finish(job, pay, 0)
 }
 
 /// Delivers what a job that has just ended owes, and tells.
 #[inline(never)]
-pub fn finish(account: &AccountView, job: &mut Job, pay: &Pay, slashed: u64, program: &Address) -> Result {
-    pay.deliver(account, job, true, program)?;
+pub fn finish(job: &mut Job, pay: &Pay, slashed: u64) -> Result {
+    pay.deliver(job, true)?;
     JobEnded::emit(
-        *account.address(),
+        *pay.job.address(),
         job.node,
         job.state,
         job.reason,

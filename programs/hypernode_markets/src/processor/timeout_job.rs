@@ -2,7 +2,7 @@
 
 use pinocchio::{AccountView, Address};
 
-use super::settlement::{holder, refund};
+use super::settlement::{finish, holder};
 use crate::error::Error;
 use crate::escrow::Pay;
 use crate::event::JobRequeued;
@@ -38,8 +38,9 @@ pub fn process(program: &Address, accounts: &[AccountView], _: &TimeoutJob) -> R
         (_, true) => ATTEMPTS_SPENT,
         _ => TIMED_OUT,
     };
-    let pay = Pay { payout_to, client_to, fee_to, escrow, token_program };
-    refund(job, state, JobState::EXPIRED, &pay, slashed, now, program)
+    let pay = Pay { program, job, payout_to, client_to, fee_to, escrow, token_program };
+    state.refund(JobState::EXPIRED, now);
+    finish(state, &pay, slashed)
 }
 
 /// The node has let its job down: it loses the job, credit and stake.

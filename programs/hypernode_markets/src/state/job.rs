@@ -235,7 +235,8 @@ impl Job {
         self.ended_at.set(now.time);
         let end = if self.is_stopped() { self.stopped_at.get().min(now.time) } else { now.time };
         let ran = end.saturating_sub(self.started_at.get());
-        self.used.set(ran.clamp(1, self.timeout.get() as i64) as u32);
+        // Not `clamp`: its panic would bring in the formatting of numbers.
+        self.used.set(ran.max(1).min(self.timeout.get() as i64) as u32);
     }
 
     /// `price x used`; at most the deposit.
