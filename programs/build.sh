@@ -18,6 +18,8 @@ cargo_home=${CARGO_HOME:-$HOME/.cargo}
 
 fail() { echo "build.sh: $1" >&2; exit 1; }
 
+command -v python3 >/dev/null || fail "python3 is not on PATH: install it, it checks the built program"
+
 # Paths of this machine must not show in the program, or no two machines build the same bytes.
 remaps() {
   printf '%s\n' "--remap-path-prefix=$crate=/hypernode_markets" "--remap-path-prefix=$cargo_home=/cargo"
@@ -71,6 +73,7 @@ command -v sbpf-linker >/dev/null || PATH=$PATH:/opt/sbf/bin
 # An empty RUSTFLAGS still hides the flags of .cargo/config.toml.
 unset RUSTFLAGS
 if cargo build-sbf --version >/dev/null 2>&1; then build_sbf; else build_upstream; fi
+python3 "$here/check_stack.py" "$built" || fail "the built program is refused, nothing was changed"
 hash=$(sha256sum "$built" | cut -d' ' -f1)
 size=$(wc -c <"$built" | tr -d ' ')
 echo "built $size bytes, sha256 $hash, with $compiler"

@@ -46,10 +46,17 @@ SPECS = NodeSpecs(
 
 
 class World:
-    """Wallets, a market and a registered node. `mint` None: jobs are paid in native SOL."""
+    """Wallets, a market and a registered node. `gapless`: on a chain without gaps between stack frames."""
 
-    def __init__(self, *, spl: bool = False, staking: bool = False, terms: dict[str, Any] | None = None) -> None:
-        self.svm = Svm()
+    def __init__(
+        self,
+        *,
+        spl: bool = False,
+        staking: bool = False,
+        gapless: bool = False,
+        terms: dict[str, Any] | None = None,
+    ) -> None:
+        self.svm = Svm(gapless=gapless)
         self.program = self.svm.program
         self.owner, self.client, self.operator = (self.svm.wallet() for _ in range(3))
         self.payout, self.fees = self.svm.wallet(1), self.svm.wallet(1)

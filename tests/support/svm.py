@@ -68,12 +68,24 @@ def program_bytes() -> bytes:
     return Path(os.environ.get("HYPERNODE_TEST_PROGRAM", PROGRAM_FILE)).read_bytes()
 
 
-class Svm:
-    """A chain with the program; time and slots stand still until `advance`."""
+# virtual_address_space_adjustments: no gaps between stack frames. Active on new validators, not yet on Mainnet.
+_NO_FRAME_GAPS = Pubkey.from_string("7VgiehxNxu53KdxgLspGQY8myE6f7UokaWa4jsGcaSz")
 
-    def __init__(self, program: MarketsProgram | None = None) -> None:
+
+class Svm:
+    """A chain with the program; time and slots stand still until `advance`.
+
+    Its features are Mainnet's; with `gapless` its stack frames have no gaps, as on a new validator.
+    """
+
+    def __init__(self, program: MarketsProgram | None = None, *, gapless: bool = False) -> None:
         self.program = program or MarketsProgram()
-        self.vm = LiteSVM().with_blockhash_check(False).with_transaction_history(0)
+        vm = LiteSVM().with_blockhash_check(False).with_transaction_history(0)
+        if gapless:
+            features = LiteSVM.mainnet_feature_set()
+            features.activate(_NO_FRAME_GAPS, 0)
+            vm = vm.with_feature_set(features).with_builtins().with_default_programs()
+        self.vm = vm
         self.vm.add_program(self.program.id, program_bytes())
         self.payer = self.wallet(1_000)
         self._sent = 0
