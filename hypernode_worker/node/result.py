@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from dataclasses import dataclass
 
 from hypernode_worker.core.accounts import Job
-from hypernode_worker.core.manifest import ImageUsed, Manifest, OperationResult, ResultFile
+from hypernode_worker.core.manifest import MAX_MANIFEST_BYTES, ImageUsed, Manifest, OperationResult, ResultFile
 from hypernode_worker.core.outcome import RunOutcome
 from hypernode_worker.core.result_directory import list_result_files
 from hypernode_worker.core.types import Cid
@@ -20,6 +21,9 @@ from hypernode_worker.node.run_folder import RunFolder
 log = logging.getLogger(__name__)
 
 STORE_ATTEMPTS = 8
+
+_FILE_ENTRY_BYTES = 200
+"""What a file takes in a manifest beside its path, and its share of the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +66,22 @@ def _collect(context: RunContext, folder: RunFolder, ended: Ended) -> tuple[Ende
     settings = context.settings
     dropped = folder.collect_output()
     if dropped:
-        said = f"{ended.message} {dropped} links or special files in $OUTPUT_DIR were left out."
+        said = f"{ended.message} Left out of $OUTPUT_DIR were {dropped} links, special files or too long paths."
         ended = Ended(ended.outcome, said, ended.exit_code)
     try:
-        return ended, list_result_files(
+        files = list_result_files(
             folder.result, max_bytes=settings.result_max_bytes, max_files=settings.result_max_files
         )
+        if sum(len(json.dumps(file.path)) + _FILE_ENTRY_BYTES for file in files) <= MAX_MANIFEST_BYTES:
+            return ended, files
+        log.info("The output of a run was dropped: its names don't fit into a manifest.")
     except (ContentTooLarge, ResultInvalid) as error:
         log.info("The output of a run was dropped: %s", error)
     folder.drop_output()
-    said = f"$OUTPUT_DIR held more than a result may ({settings.result_max_bytes} bytes), so only the logs are kept."
+    said = (
+        f"$OUTPUT_DIR held more than a result may ({settings.result_max_bytes} bytes in {settings.result_max_files} "
+        "files), so only the logs are kept."
+    )
     ended = Ended(RunOutcome.RESULT_TOO_LARGE, said, 155)
     # Logs are bounded by the container's own limit, so this can't be too much again.
     return ended, list_result_files(folder.result, max_bytes=1 << 62)

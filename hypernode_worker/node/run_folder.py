@@ -13,18 +13,22 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from solders.pubkey import Pubkey
 
 from hypernode_worker.core.definition import INPUT_FILE, WORKSPACE, JobDefinition
+from hypernode_worker.core.foreign_tree import delete_tree
 from hypernode_worker.core.manifest import LOGS, MANIFEST, OUTPUT
 from hypernode_worker.core.types import Slot
 from hypernode_worker.errors import ContentInvalid
 
 RUNS = "runs"
+
+MOST_FOLDERS = 60
+MOST_PATH_BYTES = 1_024
+"""Of a path in a result: a client must be able to fetch it into a folder of its own."""
 
 
 class RunFolder:
@@ -71,7 +75,8 @@ class RunFolder:
     def collect_output(self) -> int:
         """Moves the workspace's output/ into the result; gives how many entries were dropped. May be repeated.
 
-        Dropped are symbolic links, special files and names that aren't UTF-8: a result holds files and folders only.
+        Dropped are symbolic links, special files, names that aren't UTF-8 and paths that are too long for others to
+        fetch: a result holds files and folders only.
         """
         target = self.result / OUTPUT
         if not target.exists():
@@ -80,7 +85,7 @@ class RunFolder:
                 target.mkdir()
                 return int(found.is_symlink() or found.exists())
             _move(found, target)
-        return _drop_specials(target, 0)
+        return _drop_specials(target, len(OUTPUT), 0)
 
     def drop_output(self) -> None:
         """An empty output/ in the result."""
@@ -109,6 +114,8 @@ def delete_run_folder(path: Path) -> None:
 
 
 def _move(source: Path, target: Path) -> None:
+    with suppress(OSError):
+        source.chmod(0o700)  # a job may have closed it to its own user, and then it can't be moved
     try:
         source.rename(target)
     except OSError:
@@ -116,13 +123,16 @@ def _move(source: Path, target: Path) -> None:
         shutil.copytree(source, target, symlinks=True, ignore_dangling_symlinks=True)
 
 
-def _drop_specials(folder: Path, depth: int) -> int:
+def _drop_specials(folder: Path, inside: int, depth: int) -> int:
+    """Drops what a result can't hold, also what lies too deep to be fetched; `inside`: bytes of the path so far."""
     dropped = 0
     with os.scandir(folder) as entries:
         found = list(entries)
     for entry in found:
         mode = entry.stat(follow_symlinks=False).st_mode
-        if not _is_utf8(entry.name) or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) or depth > 60:
+        length = inside + 1 + len(os.fsencode(entry.name))
+        unfit = not _is_utf8(entry.name) or depth > MOST_FOLDERS or length > MOST_PATH_BYTES
+        if unfit or not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
             dropped += 1
             if stat.S_ISDIR(mode):
                 _delete(Path(entry.path))
@@ -131,7 +141,7 @@ def _drop_specials(folder: Path, depth: int) -> int:
         elif stat.S_ISDIR(mode):
             if mode & 0o700 != 0o700:
                 Path(entry.path).chmod(0o700)
-            dropped += _drop_specials(Path(entry.path), depth + 1)
+            dropped += _drop_specials(Path(entry.path), length, depth + 1)
         elif not mode & 0o400:
             Path(entry.path).chmod(0o600)
     return dropped
@@ -146,18 +156,7 @@ def _is_utf8(name: str) -> bool:
 
 
 def _delete(path: Path) -> None:
-    def unlock(function: Callable[..., Any], failed: str, _: object) -> None:
-        """A folder that its owner closed to itself is opened up, then it is tried once more."""
-        parent = Path(failed).parent
-        if not Path(failed).is_symlink() and Path(failed).is_dir():
-            Path(failed).chmod(0o700)
-        parent.chmod(0o700)
-        if function in (os.open, os.scandir, os.listdir):
-            shutil.rmtree(failed, ignore_errors=True)
-        else:
-            function(failed)
-
-    if path.is_symlink():
+    if path.is_symlink() or path.is_file():
         path.unlink()
-    elif path.exists():
-        shutil.rmtree(path, onerror=unlock)
+    else:
+        delete_tree(path)

@@ -10,12 +10,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from hypernode_worker.core.foreign_tree import delete_tree
 from hypernode_worker.core.ports import ContainerProvider
 from hypernode_worker.providers import process_sandbox
 from hypernode_worker.providers.docker_provider import DockerProvider
 from hypernode_worker.providers.mock import MockEngine, MockProvider
 from hypernode_worker.providers.process_provider import ProcessProvider
-from hypernode_worker.providers.workspace import delete_tree
 from tests.support.providers import IMAGE, PROGRAMS, Bench, Harness, docker_leftovers, import_busybox, script_of
 
 

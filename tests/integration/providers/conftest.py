@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hypernode_worker.providers.workspace import delete_tree
+from hypernode_worker.core.foreign_tree import delete_tree
 from tests.support.providers import IMAGE, import_busybox
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from hypernode_worker.core.foreign_tree import delete_tree
 from hypernode_worker.providers.workspace import (
     MAX_DEPTH,
-    delete_tree,
     give_workspace,
     make_workdir,
     measure_workspace,
