@@ -10,6 +10,7 @@ from solders.pubkey import Pubkey
 
 from hypernode_worker.core.definition import JobDefinition
 from hypernode_worker.core.result_directory import list_result_files
+from hypernode_worker.core.types import Slot
 from hypernode_worker.node.run_folder import RunFolder
 
 DEFINITION = JobDefinition.from_dict({"framework": "custom", "operations": [{"command": "true"}]})
@@ -17,7 +18,7 @@ DEFINITION = JobDefinition.from_dict({"framework": "custom", "operations": [{"co
 
 @pytest.fixture
 def folder(tmp_path: Path) -> RunFolder:
-    made = RunFolder(tmp_path / "data", Pubkey.new_unique(), 7)
+    made = RunFolder(tmp_path / "data", Pubkey.new_unique(), Slot(7))
     made.create()
     made.fill(DEFINITION)
     return made
@@ -40,7 +41,7 @@ def tower(top: Path, name: str, levels: int) -> None:
     os.close(at)
 
 
-@pytest.mark.parametrize(("name", "levels"), [("n" * 250, 20), ("d", 5_000), ("n" * 250, 300)])
+@pytest.mark.parametrize(("name", "levels"), [("n" * 250, 20), ("d", 1_200), ("n" * 250, 100)])
 def test_paths_that_nobody_could_fetch_are_dropped_and_deleted(folder: RunFolder, name: str, levels: int) -> None:
     tower(folder.output / "tower", name, levels)
     (folder.output / "good").write_text("good")
@@ -51,7 +52,7 @@ def test_paths_that_nobody_could_fetch_are_dropped_and_deleted(folder: RunFolder
 
 
 def test_a_tower_in_the_workspace_is_deleted(folder: RunFolder) -> None:
-    tower(folder.workspace, "d", 5_000)
+    tower(folder.workspace, "d", 1_200)
     folder.delete()
     assert not folder.path.exists()
 
