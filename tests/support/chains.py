@@ -45,7 +45,7 @@ def validator(ledger: Path, programs: Mapping[Pubkey, Path]) -> Generator[Runnin
     Raises:
         TimeoutError: it didn't answer in a minute.
     """
-    first = _free_ports(_PORTS_NEEDED)
+    first = free_ports(_PORTS_NEEDED)
     rpc, faucet, gossip, dynamic = first, first + 2, first + 3, first + 4
     command = ["solana-test-validator", "--reset", "--quiet", "--ledger", str(ledger)]
     command += ["--rpc-port", str(rpc), "--faucet-port", str(faucet), "--gossip-port", str(gossip)]
@@ -81,7 +81,7 @@ def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     raise TimeoutError(f"solana-test-validator didn't answer: {log.read_text(errors='replace')[-2_000:]}")
 
 
-def _free_ports(count: int) -> int:
+def free_ports(count: int) -> int:
     """The first of so many free ports in a row, below the range from which the system takes its own."""
     for first in range(20_000, 32_000, count):
         with contextlib.ExitStack() as held:
