@@ -6,6 +6,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 JS := tests/support/js
+# Much of a test's time is waiting for containers and slots: two processes, one engine and one validator between them.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 .PHONY: help demo test test-fast lint types contracts check bench program program-check clean
 
@@ -46,10 +48,10 @@ demo: $(VENV)/.installed ## a job posted, run and paid on a local chain
 	@$(BIN)/hypernode-worker demo $(ARGS)
 
 test: $(VENV)/.installed-dev $(JS)/node_modules/.installed ## all tests that this machine can run
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(PYTEST) $(ARGS)
 
 test-fast: $(VENV)/.installed-dev ## unit, contract and program tests
-	@$(BIN)/python -m pytest tests/unit tests/contract tests/program $(ARGS)
+	@$(PYTEST) tests/unit tests/contract tests/program $(ARGS)
 
 lint: $(VENV)/.installed-dev ## style
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -10,7 +10,8 @@ import functools
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable
 
 import pytest
 
@@ -85,6 +86,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for name in REQUIREMENTS:
             if item.get_closest_marker(name) and name not in must and (why := _missing[name]()):
                 item.add_marker(pytest.mark.skip(reason=f"{name}: {why}"))
+        # Side by side only with what doesn't share a server: one engine, one validator for all tests of each kind.
+        for server in ("docker", "validator"):
+            if item.get_closest_marker(server):
+                item.add_marker(pytest.mark.xdist_group(server))
+                break
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -101,19 +107,28 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(f"not shown here: {count} tests that need {name}: {_missing[name]()}")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _no_container_left() -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
+def _labelled_containers() -> set[str]:
+    if _missing["docker"]():
+        return set()
+    command = ["docker", "ps", "-aq", "--filter", "label=hypernode.job"]
+    return set(subprocess.run(command, capture_output=True, text=True, timeout=30).stdout.split())
+
+
+_held_before = pytest.StashKey[set[str]]()
+
+
+def _is_part(config: pytest.Config) -> bool:
+    """One of the processes among which pytest-xdist shares the tests out."""
+    return hasattr(config, "workerinput")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if not _is_part(session.config):
+        session.stash[_held_before] = _labelled_containers()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
     """After the whole run no labelled container is left that wasn't there before."""
-
-    def labelled() -> set[str]:
-        if _missing["docker"]():
-            return set()
-        listed = subprocess.run(
-            ["docker", "ps", "-aq", "--filter", "label=hypernode.job"], capture_output=True, text=True, timeout=30
-        )
-        return set(listed.stdout.split())
-
-    before = labelled()
-    yield
-    left = labelled() - before
-    assert not left, f"containers left behind: {sorted(left)}"
+    if not _is_part(session.config) and (left := _labelled_containers() - session.stash[_held_before]):
+        print(f"\nFAILED: containers left behind by the tests: {' '.join(sorted(left))}", file=sys.stderr)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
