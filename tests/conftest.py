@@ -87,7 +87,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             if item.get_closest_marker(name) and name not in must and (why := _missing[name]()):
                 item.add_marker(pytest.mark.skip(reason=f"{name}: {why}"))
         # Side by side only with what doesn't share a server: one engine, one validator for all tests of each kind.
-        for server in ("docker", "validator"):
+        for server in ("validator", "docker"):
             if item.get_closest_marker(server):
                 item.add_marker(pytest.mark.xdist_group(server))
                 break
