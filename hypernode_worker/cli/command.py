@@ -175,6 +175,12 @@ def with_errors(debug: bool, work: Callable[[], None]) -> None:
             raise
         screen.fail(str(error))
         _leave(exit_code(error))
+    except OSError as error:
+        if debug:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        screen.fail(f"{where}{error.strerror or error}; free space, or correct what this names, and run it again.")
+        _leave(FAILED)
     except Exception as error:
         if debug:
             raise

@@ -314,10 +314,10 @@ def _result_text(result: Result) -> str:
     manifest = result.manifest
     signed = "and the node's signature" if result.signed else "(the node has left: its signature can't be checked)"
     lines = [
-        f"{manifest.outcome.value}: {manifest.message}",
+        f"{manifest.outcome.value}: {screen.one_line(manifest.message)}",
         f"Verified against CID, result_hash {signed}: {result.path}",
     ]
-    lines += [f"  {file.bytes:>12,}  {file.path}" for file in manifest.files]
+    lines += [f"  {file.bytes:>12,}  {screen.one_line(file.path)}" for file in manifest.files]
     return "\n".join(lines)
 
 

@@ -62,7 +62,7 @@ def say(text: str = "") -> None:
 
 def out_json(value: object) -> None:
     """One JSON document, to stdout."""
-    print(json.dumps(value, indent=2, default=str), flush=True)
+    _write(sys.stdout, json.dumps(value, indent=2, default=str))
 
 
 def fail(text: str) -> None:
@@ -92,13 +92,14 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]], *, right: Seque
 
 def confirm(question: str) -> bool:
     """Asks on stderr, reads stdin; anything but y or yes is no, and so is an end of input."""
-    sys.stderr.write(f"{question} [y/N] ")
-    sys.stderr.flush()
-    try:
-        return input().strip().lower() in ("y", "yes")
-    except EOFError:
+    if sys.stderr is not None:  # pyright: ignore[reportUnnecessaryComparison] -- it may be closed
+        sys.stderr.write(f"{question} [y/N] ")
+        sys.stderr.flush()
+    # A closed stdin (cron, `<&-`) is an end of input too.
+    answer = sys.stdin.readline() if sys.stdin is not None else ""  # pyright: ignore[reportUnnecessaryComparison]
+    if not answer:
         say()
-        return False
+    return answer.strip().lower() in ("y", "yes")
 
 
 def short(address: object) -> str:
@@ -107,7 +108,14 @@ def short(address: object) -> str:
     return f"{text[:4]}...{text[-4:]}" if len(text) > 11 else text
 
 
-def _write(stream: TextIO, text: str) -> None:
+def one_line(text: str) -> str:
+    """A stranger's name, which must not look like lines of ours."""
+    return clean(text).replace("\n", "\N{REPLACEMENT CHARACTER}")
+
+
+def _write(stream: TextIO | None, text: str) -> None:
+    if stream is None:  # closed by who started us
+        return
     encoding = stream.encoding or "ascii"
     printable = clean(text).encode(encoding, errors="replace").decode(encoding, errors="replace")
     print(printable, file=stream, flush=True)

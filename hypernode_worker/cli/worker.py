@@ -48,8 +48,14 @@ def _log_to_stderr(level: str) -> None:
     """The modules' own log; what it says of events is left out, for their lines stand on stdout already."""
     import logging
 
+    class Cleaned(logging.Formatter):
+        """Endpoints, registries and jobs are quoted in the log, and must not drive the terminal."""
+
+        def format(self, record: logging.LogRecord) -> str:
+            return screen.clean(super().format(record))
+
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(Cleaned("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     handler.addFilter(lambda record: record.name != "hypernode_worker.node")
     logging.getLogger().addHandler(handler)
     logging.getLogger("hypernode_worker").setLevel(level.upper())
