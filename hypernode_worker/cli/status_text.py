@@ -30,6 +30,8 @@ def status_text(status: Json) -> str:
         + ("" if status["auto_accept"] else " (by hand: 'job take')"),
         "so far": ", ".join(f"{value} {name.replace('_', ' ')}" for name, value in counts.items()),
     }
+    if status.get("unpaid_jobs"):
+        values["not paid yet"] = f"{status['unpaid_jobs']} jobs: under review, in dispute, or not deliverable"
     if rpc := _object(status, "rpc"):
         values["chain"] = _rpc_text(rpc)
     if status.get("refuses"):

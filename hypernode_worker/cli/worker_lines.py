@@ -73,6 +73,8 @@ def _worker_lines(event: e.Event) -> list[str]:
             return [f"{icon('started')} Worker started successfully!", f"{icon('watch')} {watching}"]
         case e.WarningRaised(message):
             return [f"{icon('warn')} {message}"]
+        case e.MarketOpened():
+            return [f"{icon('ok')} The market takes claims again."]
         case e.WorkerDraining(running, now):
             return [_draining(running, now)]
         case e.WorkerStopped(settled, released):
@@ -132,6 +134,20 @@ def _at_the_end(event: e.RunEvent) -> tuple[str, str] | None:
         case e.RunSettled(_, signature, _, _, _, under_review):
             said = "posted, paid after the market's review" if under_review else "settled and paid"
             return "paid", f"{said} ({short(signature)})"
+        case _:
+            return _after_the_end(event)
+
+
+def _after_the_end(event: e.RunEvent) -> tuple[str, str] | None:
+    match event:
+        case e.RunPaid(_, paid, _):
+            return "paid", f"paid: {paid:,} base units have arrived"
+        case e.RunOwed(_, _, message):
+            return "warn", f"owed: {message}"
+        case e.RunDisputed(_, seconds):
+            return "warn", f"its client disputes the result; undecided, it is paid in {seconds / 3600:.1f} h"
+        case e.DisputeLost(_, granted, gross):
+            return "warn", f"dispute lost: the arbiter granted {granted:,} of {gross:,} base units"
         case e.RunReleased(_, signature, reason):
             return "stop", f"given back: {reason.name.lower().replace('_', ' ')} ({short(signature)})"
         case e.RunLost(_, _, message):

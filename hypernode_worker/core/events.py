@@ -92,6 +92,13 @@ class WarningRaised(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class MarketOpened(Event):
+    """Nothing speaks against the market any more: it was paused or closed before."""
+
+    market: Pubkey
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerDraining(Event):
     """No new job is taken; `now`: running jobs are given up as well."""
 
@@ -210,6 +217,42 @@ class RunSettled(RunEvent):
     exit_status: int
     outcome: RunOutcome
     under_review: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RunDisputed(RunEvent):
+    """The client disputes the result; without a decision of the arbiter it is paid after `seconds`."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunPaid(RunEvent):
+    """What a run has earned arrived later than its result: after a review or a dispute, or once it could be delivered.
+
+    Attributes:
+        paid: base units that the payout wallet got of this job, the whole.
+        signature: of our settle_job; None when someone else settled.
+    """
+
+    paid: int
+    signature: Signature | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunOwed(RunEvent):
+    """The pay couldn't be delivered: it stays in the job's escrow and is tried again. `message`: what to do."""
+
+    owed: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class DisputeLost(RunEvent):
+    """The arbiter has granted less than the whole. `granted` of `gross` in base units, before the market's fee."""
+
+    granted: int
+    gross: int
 
 
 @dataclass(frozen=True, slots=True)

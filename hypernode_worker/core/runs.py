@@ -24,6 +24,7 @@ class RunState(StrEnum):
     RUNNING = "running"
     ENDED = "ended"  # the operations are over, `outcome` is known
     STORED = "stored"  # the store has confirmed the result; finish_job may be sent, again and again
+    DUE = "due"  # finish_job is on chain, what it earned may not be here yet
     CLOSED = "closed"  # the chain holds nothing of it any more
 
 
@@ -32,7 +33,8 @@ FOLLOWERS: Mapping[RunState, frozenset[RunState]] = {
     RunState.CLAIMED: frozenset({RunState.RUNNING, RunState.ENDED, RunState.CLOSED}),
     RunState.RUNNING: frozenset({RunState.RUNNING, RunState.ENDED, RunState.CLOSED}),
     RunState.ENDED: frozenset({RunState.ENDED, RunState.STORED, RunState.CLOSED}),
-    RunState.STORED: frozenset({RunState.ENDED, RunState.CLOSED}),
+    RunState.STORED: frozenset({RunState.ENDED, RunState.DUE, RunState.CLOSED}),
+    RunState.DUE: frozenset({RunState.CLOSED}),
     RunState.CLOSED: frozenset(),
 }
 

@@ -7,12 +7,22 @@ import logging
 from collections import deque
 from collections.abc import Sequence
 
-from hypernode_worker.core.events import Event, HealthChecked, JobSkipped, Listener, RunLost, WarningRaised
+from hypernode_worker.core.events import (
+    DisputeLost,
+    Event,
+    HealthChecked,
+    JobSkipped,
+    Listener,
+    RunDisputed,
+    RunLost,
+    RunOwed,
+    WarningRaised,
+)
 
 log = logging.getLogger("hypernode_worker.node")
 
 _QUIET = (HealthChecked, JobSkipped)
-_LOUD = (WarningRaised, RunLost)
+_LOUD = (WarningRaised, RunLost, RunOwed, RunDisputed, DisputeLost)
 
 
 class Announcer:

@@ -14,8 +14,11 @@ from hypernode_worker.core.runs import RunRecord
 from hypernode_worker.errors import HypernodeError, PermanentError
 from hypernode_worker.node.health_handler import HealthHandler
 from hypernode_worker.node.job_board import JobBoard
-from hypernode_worker.node.job_handler import JobHandler, Offer
+from hypernode_worker.node.job_handler import JobHandler
+from hypernode_worker.node.market_watch import MarketWatch
+from hypernode_worker.node.offer import Offer
 from hypernode_worker.node.run_context import RunContext
+from hypernode_worker.node.settling import Settling
 from hypernode_worker.node.specs_handler import usable_gpus
 from hypernode_worker.node.stopping import wait_for_event
 
@@ -38,9 +41,19 @@ class Counts:
 class Dispatcher:
     """Owns the running handlers. `capacity` is the node's, as the market has it."""
 
-    def __init__(self, context: RunContext, board: JobBoard, health: HealthHandler, group: asyncio.TaskGroup) -> None:
+    def __init__(
+        self,
+        context: RunContext,
+        board: JobBoard,
+        settling: Settling,
+        market: MarketWatch,
+        health: HealthHandler,
+        group: asyncio.TaskGroup,
+    ) -> None:
         self._context = context
         self._board = board
+        self._settling = settling
+        self._market = market
         self._health = health
         self._group = group
         self._wake = board.changed
@@ -62,6 +75,10 @@ class Dispatcher:
                     continue
                 await wait_for_event(self._wake, self._pause())
 
+    def refuses(self) -> str | None:
+        """Why no job is taken now; None when nothing speaks against it."""
+        return self._market.refuses() or self._health.refuses()
+
     async def until_idle(self) -> None:
         """Until no handler is running."""
         with self._context.stop.listening(self._wake.set):
@@ -81,7 +98,7 @@ class Dispatcher:
             raise PermanentError(f"Job {address} is running here already.")
         if len(self.running) >= self.capacity:
             raise PermanentError(f"All {self.capacity} places are taken; wait for a job to end, or raise CAPACITY.")
-        refusal = self._health.refuses()
+        refusal = self.refuses()
         if refusal is not None:
             raise PermanentError(refusal)
         offer = await self._board.examine(address)
@@ -112,7 +129,7 @@ class Dispatcher:
     def _next(self) -> Offer | None:
         if not self._context.settings.auto_accept or len(self.running) >= self.capacity or not self._board.ready:
             return None
-        refusal = self._health.refuses()
+        refusal = self.refuses()
         if refusal is not None:
             log.debug("No job is taken: %s", refusal)
             return None
@@ -124,7 +141,7 @@ class Dispatcher:
             return None
         if len(self.running) >= self.capacity:
             return None
-        if self._health.refuses() is not None:
+        if self.refuses() is not None:
             return LOOK_AGAIN_S
         return self._board.opens_in()
 
@@ -140,6 +157,9 @@ class Dispatcher:
             self.counts.lost += 1
         else:
             self._count(report.outcome)
+            self._market.claim_was_refused(report.refused)
+            if report.due is not None:
+                self._settling.add(report.due)
             if report.outcome.effect is not Effect.FINISH:
                 self._board.leave(handler.job or offer.job)
         finally:

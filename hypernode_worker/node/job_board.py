@@ -21,8 +21,8 @@ from hypernode_worker.core.events import CandidateFound, JobSkipped
 from hypernode_worker.core.types import Cid, Slot
 from hypernode_worker.errors import HypernodeError, PermanentError, TransientError
 from hypernode_worker.node.clocks import SLOT_S
-from hypernode_worker.node.job_handler import Offer
 from hypernode_worker.node.memory import Resting
+from hypernode_worker.node.offer import Offer
 from hypernode_worker.node.run_context import RunContext
 from hypernode_worker.node.selection import why_not_definition, why_not_job
 from hypernode_worker.node.settings import WorkerSettings

@@ -9,20 +9,15 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import assert_never
 
 from solders.signature import Signature
 
 from hypernode_worker.core.accounts import Job, JobState
-from hypernode_worker.core.definition import JobDefinition
 from hypernode_worker.core.events import (
-    ClaimLost,
     Event,
     RunClaimed,
-    RunLost,
     RunReleased,
-    RunSettled,
     RunStarted,
     WarningRaised,
 )
@@ -50,15 +45,18 @@ from hypernode_worker.errors import (
     HypernodeError,
     InsufficientFunds,
     PermanentError,
+    ProgramError,
     TransactionExpired,
     TransientError,
 )
 from hypernode_worker.node.backoff import Backoff
 from hypernode_worker.node.execution import Ended, RunInput
+from hypernode_worker.node.offer import Offer
 from hypernode_worker.node.run_book import RunBook
 from hypernode_worker.node.run_chain import after_begin, after_claim, after_finish, after_release, find_claim, read_job
 from hypernode_worker.node.run_context import RunContext
 from hypernode_worker.node.run_folder import RunFolder
+from hypernode_worker.node.run_report import Report, closing_event, pay_may_be_due
 from hypernode_worker.node.run_work import RunWork
 from hypernode_worker.node.stopping import wait_for_event
 
@@ -66,23 +64,6 @@ log = logging.getLogger(__name__)
 
 WATCH_AFTER_S = 1.0
 """A run that is over sooner needs no subscription of its own."""
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """A queued job that was read, checked and found fitting."""
-
-    job: Job
-    definition: JobDefinition
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """How a run ended, for the worker's counts."""
-
-    outcome: RunOutcome
-    settled: bool
-    message: str
 
 
 class JobHandler:
@@ -106,6 +87,7 @@ class JobHandler:
             self._claimed.set()
         self._heartbeat_at: float | None = None
         self._signature: Signature | None = None
+        self._refused = ""
         self._backoff = Backoff()
 
     async def run(self) -> Report:
@@ -205,6 +187,7 @@ class JobHandler:
                 state = RunState.RUNNING if found.state is JobState.RUNNING else RunState.CLAIMED
                 self.book.advance(state)
         except HypernodeError as error:
+            self._refused = error.name if isinstance(error, ProgramError) else ""
             self._not_claimed(str(error))
         else:
             self._claimed.set()
@@ -286,23 +269,16 @@ class JobHandler:
             log.warning("Job %s can't be watched: %s", self._offer.job.address, error)
 
     async def _close(self, outcome: RunOutcome) -> Report:
-        address = self._offer.job.address
-        settled = outcome.effect is Effect.FINISH
         message = self.work.ended.message if self.work.ended else ""
-        event: Event | None = None
-        if settled and self.work.stored is not None:
-            stored, job = self.work.stored, self.job
-            review = job is not None and job.state in (JobState.SUBMITTED, JobState.DISPUTED)
-            event = RunSettled(address, self._signature, stored.cid, stored.exit_status, outcome, review)
-        elif outcome is RunOutcome.NOT_CLAIMED:
-            event = ClaimLost(address, message or "it is no longer queued")
-        elif outcome in (RunOutcome.LOST, RunOutcome.CANCELLED):
+        if outcome in (RunOutcome.LOST, RunOutcome.CANCELLED):
             stands = self.job.state.name.lower() if self.job else "closed"
             message = f"The job is {stands} on chain and no longer this node's. {message}".rstrip()
-            event = RunLost(address, outcome, message)
-        self.book.advance(RunState.CLOSED, *([event] if event else []), outcome=outcome, message=message)
+        due = outcome.effect is Effect.FINISH and pay_may_be_due(self.job, self._context.chain.wallet)
+        event = closing_event(self._offer.job.address, outcome, message, self.job, self.work.stored, self._signature)
+        state = RunState.DUE if due else RunState.CLOSED
+        self.book.advance(state, *([event] if event else []), outcome=outcome, message=message)
         await self._clean_up()
-        return Report(outcome, settled, message)
+        return Report(outcome, message, due=self.book.record if due else None, refused=self._refused)
 
     async def _clean_up(self) -> None:
         if self.work.progress is Progress.EXECUTING:

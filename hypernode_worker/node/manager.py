@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 
 from solders.pubkey import Pubkey
 
@@ -35,14 +36,28 @@ from hypernode_worker.node.health_handler import HealthHandler
 from hypernode_worker.node.job_board import FETCHERS, JobBoard
 from hypernode_worker.node.job_watch import watch_for_jobs
 from hypernode_worker.node.lock import only_worker
+from hypernode_worker.node.market_watch import MarketWatch, enter_market
 from hypernode_worker.node.recovery import recover
 from hypernode_worker.node.run_context import RunContext
 from hypernode_worker.node.settings import WorkerSettings
+from hypernode_worker.node.settling import Settling
 from hypernode_worker.node.specs_handler import SpecsHandler
 from hypernode_worker.node.status import worker_jobs, worker_status
 from hypernode_worker.node.stopping import StopSignal
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What runs once the start is over."""
+
+    context: RunContext
+    board: JobBoard
+    health: HealthHandler
+    market: MarketWatch
+    settling: Settling
+    dispatcher: Dispatcher
 
 
 class NodeManager:
@@ -69,7 +84,7 @@ class NodeManager:
         self._clock = clock or SystemClock()
         self._announce = Announcer(listeners)
         self._stop = StopSignal()
-        self._parts: tuple[RunContext, Dispatcher, HealthHandler, JobBoard] | None = None
+        self._parts: _Parts | None = None
         self._started_at = 0.0
         self._failure: Exception | None = None
 
@@ -101,20 +116,20 @@ class NodeManager:
         """What `status` shows; while starting, only that."""
         if self._parts is None:
             return {"state": "starting", "wallet": str(self._chain.wallet), "market": str(self._settings.market)}
-        context, dispatcher, health, board = self._parts
-        uptime_s = self._clock.unix_time() - self._started_at
-        return worker_status(context, dispatcher, health, board, uptime_s=uptime_s)
+        parts, uptime_s = self._parts, self._clock.unix_time() - self._started_at
+        return worker_status(
+            parts.context, parts.dispatcher, parts.health, parts.board, parts.settling, uptime_s=uptime_s
+        )
 
     async def _locked(self) -> None:
         self._started_at = self._clock.unix_time()
         with only_worker(self._settings.data_dir, self._chain.wallet):
             async with control_server(self._settings.data_dir, self._commands()):
-                context, balance = await self._start()
-                await self._work(context, balance)
+                await self._work(*await self._start())
         if self._failure is not None:
             raise self._failure
 
-    async def _start(self) -> tuple[RunContext, int]:
+    async def _start(self) -> tuple[RunContext, Market | None, int]:
         """The seed's start-up, in its order."""
         settings, chain = self._settings, self._chain
         payout = settings.payout or chain.wallet
@@ -127,8 +142,8 @@ class NodeManager:
             announce=self._announce,
         )
         host = await specs.detect()
-        market, balance, time = await asyncio.gather(
-            chain.market(settings.market), chain.balance(chain.wallet), chain.time()
+        (market, ending), balance, time = await asyncio.gather(
+            enter_market(chain, settings.market), chain.balance(chain.wallet), chain.time()
         )
         self._announce(WalletConnected(chain.wallet, balance, payout))
         if balance < settings.balance_floor_lamports:
@@ -138,8 +153,12 @@ class NodeManager:
             )
         chain_clock = ChainClock()
         chain_clock.see(time)
-        await self._verify_stake(market)
-        node = await specs.register(market, host, payout)
+        if market is not None:
+            await self._verify_stake(market)
+            node = await specs.register(market, host, payout)
+        else:
+            assert ending is not None  # one of them is given
+            node = ending
         context = RunContext(
             chain=chain,
             store=self._store,
@@ -153,7 +172,7 @@ class NodeManager:
             node=node,
             host=host,
         )
-        return context, balance
+        return context, market, balance
 
     async def _verify_stake(self, market: Market) -> None:
         required = max(market.terms.min_stake, market.terms.lock_per_job)
@@ -166,23 +185,22 @@ class NodeManager:
                     f"This market asks for a stake of {required}, this node has {staked}: it can't claim jobs yet."
                 )
             )
-        if market.paused:
-            self._announce(
-                WarningRaised("This market is paused: no job can be claimed until its authority resumes it.")
-            )
 
-    async def _work(self, context: RunContext, balance: int) -> None:
+    async def _work(self, context: RunContext, market: Market | None, balance: int) -> None:
         settings = self._settings
         board = JobBoard(context)
         health = HealthHandler(context, self._hardware, balance_lamports=balance)
+        watch, settling = MarketWatch(context, market), Settling(context)
         async with asyncio.TaskGroup() as group:
-            dispatcher = Dispatcher(context, board, health, group)
-            self._parts = (context, dispatcher, health, board)
-            await self._guard("recovery", recover(context, dispatcher))
+            dispatcher = Dispatcher(context, board, settling, watch, health, group)
+            self._parts = _Parts(context, board, health, watch, settling, dispatcher)
+            await self._guard("recovery", recover(context, dispatcher, settling))
             loops: list[tuple[str, Coroutine[object, object, None]]] = [
                 ("watch for jobs", watch_for_jobs(context, board)),
                 *((f"definitions {number}", board.fetch()) for number in range(FETCHERS)),
                 ("dispatch", dispatcher.dispatch()),
+                ("settling", settling.settle()),
+                ("market", watch.watch()),
                 ("health", health.watch()),
                 ("chain time", follow_chain_time(self._chain, context.chain_clock, self._stop)),
             ]
@@ -236,11 +254,11 @@ class NodeManager:
             return self.status()
 
         async def jobs(_: Mapping[str, object]) -> dict[str, object]:
-            context, dispatcher, _health, board = self._running()
-            return worker_jobs(context, dispatcher, board)
+            parts = self._running()
+            return worker_jobs(parts.context, parts.dispatcher, parts.board)
 
         async def take(arguments: Mapping[str, object]) -> dict[str, object]:
-            _, dispatcher, _health, _board = self._running()
+            dispatcher = self._running().dispatcher
             try:
                 address = Pubkey.from_string(str(arguments.get("job")))
             except ValueError:
@@ -250,7 +268,7 @@ class NodeManager:
 
         return {"status": status, "stop": stop, "jobs": jobs, "take": take}
 
-    def _running(self) -> tuple[RunContext, Dispatcher, HealthHandler, JobBoard]:
+    def _running(self) -> _Parts:
         if self._parts is None:
             raise PermanentError("The worker is still starting; try again in a moment.")
         return self._parts

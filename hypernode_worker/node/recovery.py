@@ -14,22 +14,23 @@ from hypernode_worker.core.ports import Container
 from hypernode_worker.core.runs import RunRecord, RunState
 from hypernode_worker.errors import HypernodeError
 from hypernode_worker.node.dispatcher import Dispatcher
-from hypernode_worker.node.job_handler import Offer
+from hypernode_worker.node.offer import Offer
 from hypernode_worker.node.run_book import RunBook
 from hypernode_worker.node.run_context import RunContext
 from hypernode_worker.node.run_folder import RunFolder, delete_run_folder, run_folders
+from hypernode_worker.node.settling import Settling
 
 log = logging.getLogger(__name__)
 
 _HELD = (JobState.CLAIMED, JobState.RUNNING)
+_UNPAID = (JobState.SUBMITTED, JobState.DISPUTED)
 
 
-async def recover(context: RunContext, dispatcher: Dispatcher) -> None:
+async def recover(context: RunContext, dispatcher: Dispatcher, settling: Settling) -> None:
     """Before the first new job. The chain decides what is held; journal and containers, what can go on."""
     node = context.node
-    jobs = (
-        [job for job in await context.chain.jobs_of_node(node.address) if job.state in _HELD] if node.open_jobs else []
-    )
+    found: Sequence[Job] = await context.chain.jobs_of_node(node.address) if node.open_jobs else ()
+    jobs = [job for job in found if job.state in _HELD]
     containers = await context.provider.containers(str(node.address))
     for job in jobs:
         await _take_up(context, dispatcher, job, [c for c in containers if _belongs(c, job)])
@@ -40,6 +41,7 @@ async def recover(context: RunContext, dispatcher: Dispatcher) -> None:
             await context.provider.remove(container)
     await asyncio.to_thread(_delete_folders, context, jobs)
     _close_records(context, jobs)
+    _collect(context, settling, [job for job in found if job.state in _UNPAID or job.owed_node])
 
 
 async def _take_up(context: RunContext, dispatcher: Dispatcher, job: Job, containers: Sequence[Container]) -> None:
@@ -90,15 +92,29 @@ def _delete_folders(context: RunContext, jobs: Sequence[Job]) -> None:
 
 
 def _close_records(context: RunContext, jobs: Sequence[Job]) -> None:
-    """Runs that the chain no longer gives to this node were lost, or settled when nobody looked."""
+    """Runs that the chain no longer gives to this node were lost; of those with a result, the settling finds out."""
     held = {(job.address, job.queued_slot) for job in jobs}
     for record in context.journal.open_runs():
-        if (record.job, record.run) not in held:
-            book = RunBook(context, record, opened=True)
-            if record.state is RunState.CLAIMING:
-                book.advance(RunState.CLOSED, outcome=RunOutcome.NOT_CLAIMED)
-            elif record.state is RunState.STORED:
-                book.advance(RunState.CLOSED, message="It was settled, or lost, while the worker was away.")
-            else:
-                message = "The chain gave it to others while the worker was away."
-                book.advance(RunState.CLOSED, RunLost(record.job, RunOutcome.LOST, message), outcome=RunOutcome.LOST)
+        if record.state is RunState.DUE or (record.job, record.run) in held:
+            continue
+        book = RunBook(context, record, opened=True)
+        if record.state is RunState.STORED:
+            book.advance(RunState.DUE)
+        elif record.state is RunState.CLAIMING:
+            book.advance(RunState.CLOSED, outcome=RunOutcome.NOT_CLAIMED)
+        else:
+            message = "The chain gave it to others while the worker was away."
+            book.advance(RunState.CLOSED, RunLost(record.job, RunOutcome.LOST, message), outcome=RunOutcome.LOST)
+
+
+def _collect(context: RunContext, settling: Settling, unpaid: Sequence[Job]) -> None:
+    """Hands over what is due: by the journal, and by the chain where the journal is new."""
+    known = {(record.job, record.run): record for record in context.journal.open_runs() if record.state is RunState.DUE}
+    for job in unpaid:
+        if (job.address, job.queued_slot) not in known:
+            record = RunRecord(job.address, job.queued_slot, RunState.DUE, job.definition_cid, job.timeout)
+            context.journal.open_run(record, at=context.clock.unix_time())
+            known[job.address, job.queued_slot] = record
+    seen = {(job.address, job.queued_slot): job for job in unpaid}
+    for key, record in known.items():
+        settling.add(record, seen.get(key))

@@ -69,8 +69,7 @@ class SpecsHandler:
         capacity = min(self._settings.capacity, market.terms.max_capacity)
         node = await self._chain.node_of(market.address, self._chain.wallet)
         signature = None
-        stale = node is None or node.market_slot != market.created_slot
-        if stale or node is None or (node.specs, node.capacity, node.payout) != (specs, capacity, payout):
+        if node is None or (node.specs, node.capacity, node.payout) != (specs, capacity, payout):
             receipt = await self._chain.register_node(market.address, specs, capacity=capacity, payout=payout)
             signature = receipt.signature
             node = await self._registered(market)

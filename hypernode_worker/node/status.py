@@ -13,14 +13,22 @@ from hypernode_worker.core.ports import ChainHealth
 from hypernode_worker.node.dispatcher import Dispatcher
 from hypernode_worker.node.health_handler import HealthHandler
 from hypernode_worker.node.job_board import JobBoard
-from hypernode_worker.node.job_handler import JobHandler, Offer
+from hypernode_worker.node.job_handler import JobHandler
+from hypernode_worker.node.offer import Offer
 from hypernode_worker.node.run_context import RunContext
+from hypernode_worker.node.settling import Settling
 
 _STATES = {StopRequest.NONE: "running", StopRequest.DRAIN: "draining", StopRequest.NOW: "stopping"}
 
 
 def worker_status(
-    context: RunContext, dispatcher: Dispatcher, health: HealthHandler, board: JobBoard, *, uptime_s: float
+    context: RunContext,
+    dispatcher: Dispatcher,
+    health: HealthHandler,
+    board: JobBoard,
+    settling: Settling,
+    *,
+    uptime_s: float,
 ) -> dict[str, object]:
     """The whole of `status`; amounts in base units, lamports or bytes as the names say."""
     node, settings = context.node, context.settings
@@ -43,10 +51,11 @@ def worker_status(
         "capacity": dispatcher.capacity,
         "active_jobs": len(dispatcher.running),
         "candidates": len(board.ready),
+        "unpaid_jobs": len(settling),
         "counts": asdict(dispatcher.counts),
         "runs": [_run(handler, context) for handler in dispatcher.running.values()],
         "health": asdict(health.usage) if health.usage else None,
-        "refuses": health.refuses(),
+        "refuses": dispatcher.refuses(),
         "warnings": list(context.announce.warnings),
     }
 

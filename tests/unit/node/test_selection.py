@@ -147,7 +147,8 @@ async def test_without_auto_accept_the_operator_takes_jobs(worlds: Worlds) -> No
         assert found.job == posted.address
         await asyncio.sleep(300)
         assert (await world.client.job(posted.address)).attempts == 0
-        _, dispatcher, _, board = node.manager._running()  # pyright: ignore[reportPrivateUsage]
+        parts = node.manager._running()  # pyright: ignore[reportPrivateUsage]
+        dispatcher, board = parts.dispatcher, parts.board
         assert list(board.ready) == [posted.address]
         await dispatcher.take(posted.address)
         await world.until(posted.address, JobState.SETTLED)

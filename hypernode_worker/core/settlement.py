@@ -1,0 +1,101 @@
+"""What a posted result still has to go through until its pay has arrived: `next_step` is pure and total.
+
+node.settling reads the job, asks `next_step`, and does what it says. Times are the chain's: unix seconds and slots.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from solders.pubkey import Pubkey
+
+from hypernode_worker.core.accounts import Job, JobState
+from hypernode_worker.core.types import Slot
+
+SLOT_S = 0.4
+"""Slots follow each other about this often."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitFor:
+    """The review, or the arbiter's time, isn't over yet."""
+
+    seconds: float
+    disputed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """settle_job: the deadline has passed, anyone may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """settle_job: the job has ended, but its pay couldn't be delivered yet. `owed` in base units."""
+
+    owed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """All that the node gets of this job is there.
+
+    Attributes:
+        paid: base units delivered to the node's payout wallet.
+        granted: of the gross, before the fee, what the arbiter granted; the whole where there was no dispute.
+        gross: price x used.
+    """
+
+    paid: int
+    granted: int
+    gross: int
+
+    @property
+    def cut(self) -> bool:
+        """An arbiter has decided against the node, in part or in all."""
+        return self.granted < self.gross
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The job isn't this run's any more, or ended without pay."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookAgain:
+    """The account is older than what is known: another endpoint answered."""
+
+
+Step = WaitFor | Settle | Deliver | Arrived | Gone | LookAgain
+
+
+def next_step(job: Job, *, node: Pubkey, run: Slot, now: float, slot: int) -> Step:
+    """What to do about a run whose finish_job is on chain, or was about to be.
+
+    Args:
+        run: queued_slot of the attempt: another one means that the job was queued anew.
+        now, slot: the chain's time, as far as known.
+    """
+    if job.node != node or job.queued_slot != run:
+        return Gone()
+    match job.state:
+        case JobState.SUBMITTED | JobState.DISPUTED:
+            left = until_deadline(job, now=now, slot=slot)
+            return WaitFor(left, job.state is JobState.DISPUTED) if left > 0 else Settle()
+        case JobState.SETTLED:
+            if job.owed_node:
+                return Deliver(job.owed_node)
+            gross = job.price * job.used
+            return Arrived(job.paid, min(gross, job.paid + job.fee + job.owed_fee), gross)
+        case JobState.CANCELLED | JobState.EXPIRED:
+            return Gone()
+        case JobState.QUEUED | JobState.CLAIMED | JobState.RUNNING:
+            return LookAgain()
+        case _:
+            assert_never(job.state)
+
+
+def until_deadline(job: Job, *, now: float, slot: int) -> float:
+    """Seconds until the job's deadline has passed on chain, where both its time and its slot count; 0: it has."""
+    return max(0.0, job.deadline - now, (job.deadline_slot - slot) * SLOT_S)
