@@ -35,6 +35,7 @@ from pydantic import (
 
 from hypernode_worker.core.accounts import Framework, GpuVendor, Requirements, Trust
 from hypernode_worker.core.image_reference import is_image_reference
+from hypernode_worker.core.secret_like import secret_like
 from hypernode_worker.core.strict_json import canonical_json, parse_strict_json
 from hypernode_worker.core.types import Cid
 from hypernode_worker.errors import DefinitionInvalid
@@ -54,14 +55,6 @@ _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 # LD_* and their kin change how the sandbox's own programs start; NVIDIA_* would hand out GPUs that nobody assigned.
 _RESERVED_PREFIXES = ("LD_", "DYLD_", "NVIDIA_", "HYPERNODE_", "GLIBC_", "MALLOC_")
 _RESERVED_NAMES = frozenset({"OUTPUT_DIR", "GCONV_PATH", "LOCPATH", "NLSPATH", "HOSTALIASES", "RESOLV_HOST_CONF"})
-_SECRET_NAME = re.compile(
-    r"TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|AUTH|COOKIE|MNEMONIC|SEED_PHRASE",
-    re.IGNORECASE,
-)
-_SECRET_VALUE = re.compile(
-    r"hf_[A-Za-z0-9]|sk-[A-Za-z0-9]|gh[pousr]_|github_pat_|glpat-|xox[abprs]-|AKIA[0-9A-Z]{12}|AIza|-----BEGIN|"
-    r"eyJ[A-Za-z0-9_-]+\.eyJ|[a-z][a-z0-9+.-]*://[^/\s:@]+:[^/\s@]+@"
-)
 
 
 class FrameworkName(StrEnum):
@@ -311,17 +304,6 @@ class JobDefinition(_Strict):
         for operation in self.operations:
             found.update(secret_like(operation.env))
         return tuple(sorted(found))
-
-
-def secret_like(env: Mapping[str, str]) -> tuple[str, ...]:
-    """Names of those variables whose name or value looks like a secret; IPFS is public."""
-    return tuple(
-        sorted(
-            name
-            for name, value in env.items()
-            if value and (_SECRET_NAME.search(name) is not None or _SECRET_VALUE.match(value) is not None)
-        )
-    )
 
 
 def _explain(error: ValidationError) -> str:

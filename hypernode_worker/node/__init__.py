@@ -7,6 +7,10 @@
         status() -> dict          JSON-ready; what `status` shows (node.status)
     events   typed, in core.events; each listener is called with every event, in order
 
+    dispatcher     gives offers of the job_board to job_handlers, while market_watch and health_handler let it
+    settling       sees to it that what finished runs have earned arrives (core.settlement decides)
+    recovery       what the chain and the journal say is still open, when a worker starts
+
 Another process talks to a running worker over the Unix socket `<data_dir>/worker.sock`, with node.control_client
 (standard library only, so that `status` starts fast):
 

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hypernode_worker.core.accounts import Framework, GpuVendor, Requirements, Trust
-from hypernode_worker.core.definition import MAX_BYTES, JobDefinition, secret_like
+from hypernode_worker.core.definition import MAX_BYTES, JobDefinition
 from hypernode_worker.core.image_reference import is_image_reference
+from hypernode_worker.core.secret_like import secret_like
 from hypernode_worker.core.types import Cid
 from hypernode_worker.errors import DefinitionInvalid
 
