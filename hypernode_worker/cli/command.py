@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import inspect
 import os
@@ -167,8 +168,7 @@ def with_errors(debug: bool, work: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         _leave(INTERRUPTED)
     except BrokenPipeError:
-        # The reader of a pipe went away: the interpreter must not complain about it while it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_stdout()
         _leave(FAILED)
     except errors.HypernodeError as error:
         if debug:
@@ -179,6 +179,8 @@ def with_errors(debug: bool, work: Callable[[], None]) -> None:
         if debug:
             raise
         where = f"{error.filename}: " if error.filename else ""
+        if error.errno == errno.ENOSPC and not where:
+            _give_up_stdout()
         screen.fail(f"{where}{error.strerror or error}; free space, or correct what this names, and run it again.")
         _leave(FAILED)
     except Exception as error:
@@ -186,6 +188,11 @@ def with_errors(debug: bool, work: Callable[[], None]) -> None:
             raise
         screen.fail(f"unexpected {type(error).__name__}: {error}; run it again with --debug and report what it shows.")
         _leave(FAILED)
+
+
+def _give_up_stdout() -> None:
+    """The reader of a pipe went away, or a disk is full: the interpreter must not complain again while it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def exit_code(error: errors.HypernodeError) -> int:
