@@ -19,6 +19,8 @@ from tests.support.providers import IMAGE, import_busybox
 from tests.support.readme import blocks
 from tests.support.town import local_environment, make_passable
 
+# Dozens of commands, each a process: a busy machine takes its time.
+pytestmark = pytest.mark.timeout(300)
 RPC = "http://127.0.0.1:8899"
 SMALL = "busybox:stable"
 """What `test` runs in a container."""

@@ -17,6 +17,8 @@ from tests.support.chains import RunningChain
 from tests.support.providers import IMAGE, import_busybox
 from tests.support.town import Town, local_environment, make_passable
 
+# Dozens of commands, each a process: a busy machine takes its time.
+pytestmark = pytest.mark.timeout(300)
 SOL = 10**9
 FLOOR, PRICE = 1_000, 3_000
 PEOPLE = {"owner": 1, "client": 2, "node": 1}
