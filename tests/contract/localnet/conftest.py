@@ -23,9 +23,9 @@ JS = Path(__file__).parents[2] / "support" / "js"
 _CHAINS = ["localnet", pytest.param("validator", marks=pytest.mark.validator)]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def real_chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningChain]:
-    """One validator for all tests: its start takes ten seconds."""
+    """One validator for all tests of this folder: its start takes ten seconds, and idle it takes half a core."""
     with validator(tmp_path_factory.mktemp("validator") / "ledger", PROGRAMS) as chain:
         yield chain
 
