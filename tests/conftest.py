@@ -80,6 +80,7 @@ def pytest_configure(config: pytest.Config) -> None:
     required()
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     must = required()
     for item in items:
