@@ -80,18 +80,23 @@ def pytest_configure(config: pytest.Config) -> None:
     required()
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for the groups
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Side by side runs only what doesn't share a server: one engine and one validator for all tests of each kind.
+
+    Set here, since pytest-xdist looks for the groups when collection is modified.
+    """
+    for server in ("validator", "docker"):
+        if item.get_closest_marker(server):
+            item.add_marker(pytest.mark.xdist_group(server))
+            break
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     must = required()
     for item in items:
         for name in REQUIREMENTS:
             if item.get_closest_marker(name) and name not in must and (why := _missing[name]()):
                 item.add_marker(pytest.mark.skip(reason=f"{name}: {why}"))
-        # Side by side only with what doesn't share a server: one engine, one validator for all tests of each kind.
-        for server in ("validator", "docker"):
-            if item.get_closest_marker(server):
-                item.add_marker(pytest.mark.xdist_group(server))
-                break
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
