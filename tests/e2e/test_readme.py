@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.chains import free_ports
+from tests.support.chains import SharedValidator, free_ports
 from tests.support.providers import IMAGE, import_busybox
 from tests.support.readme import blocks
 from tests.support.town import local_environment, make_passable
@@ -145,7 +145,8 @@ def test_a_market_on_localnet_with_plain_processes(tmp_path: Path) -> None:
 @pytest.mark.validator
 @pytest.mark.docker
 @pytest.mark.usefixtures("small_image")
-def test_a_market_on_the_real_validator_with_docker(tmp_path: Path) -> None:
+def test_a_market_on_the_real_validator_with_docker(tmp_path: Path, shared_validator: SharedValidator) -> None:
+    shared_validator.stop()  # the README starts its own, and each wants a core
     stranger = Stranger(tmp_path, "docker")
     port = stranger.port
     ports = f"--rpc-port {port} --faucet-port {port + 2} --gossip-port {port + 3}"
