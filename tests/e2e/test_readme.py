@@ -33,7 +33,7 @@ class Stranger:
         make_passable(folder)
         self.folder = folder
         self.port = free_ports(40)
-        self.environment = local_environment(folder, CONTAINER_RUNTIME=runtime)
+        self.environment = local_environment(folder, CONTAINER_RUNTIME=runtime, LOCAL_IMAGES=f"{IMAGE},{SMALL}")
         self.environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         self.replaced = {RPC: f"http://127.0.0.1:{self.port}"}
 
