@@ -155,8 +155,8 @@ class NodeChain(ChainReader, Protocol):
         """64 bytes of ed25519 signature by the wallet's key: for manifests."""
         ...
 
-    def log_transactions(self, journal: TransactionLog) -> None:
-        """From now on each transaction is written there before it is sent; those that stand open there are known again."""
+    def log_transactions(self, journal: TransactionLog | None) -> None:
+        """From now on each transaction is written there before it is sent; what stands open there is known again."""
         ...
 
     def may_land(self, job: Pubkey) -> bool:

@@ -36,11 +36,6 @@ class Verdict(Enum):
     CLOSE_LOST = "close: the chain gave it to others"
     CLEAR = "clear"  # containers and files of a run that is over
 
-    @property
-    def final(self) -> bool:
-        """It forgets something: an endpoint that lags behind must not be its reason."""
-        return self in (Verdict.CLOSE_UNCLAIMED, Verdict.CLOSE_LOST, Verdict.CLEAR)
-
 
 @dataclass(frozen=True, slots=True)
 class SideBySide:
@@ -85,7 +80,8 @@ def reconcile(seen: SideBySide) -> Verdict:
     | chain            | journal                   | verdict                                                          |
     |------------------|---------------------------|------------------------------------------------------------------|
     | any              | any, in hand              | LEAVE: its handler follows the job's account itself              |
-    | claimed, running | any, or none              | TAKE_UP: also where the journal was lost or thought it closed    |
+    | claimed, running | any but due, or none      | TAKE_UP: also where the journal was lost or thought it closed    |
+    | claimed, running | due                       | COLLECT: finish_job has landed, the endpoint is behind           |
     | unpaid           | any, or none              | COLLECT                                                          |
     | nothing          | claiming, may land        | WAIT                                                             |
     | nothing          | claiming                  | CLOSE_UNCLAIMED                                                  |
@@ -97,13 +93,21 @@ def reconcile(seen: SideBySide) -> Verdict:
         return Verdict.LEAVE
     match seen.chain:
         case OnChain.CLAIMED | OnChain.RUNNING:
-            return Verdict.TAKE_UP
+            return Verdict.COLLECT if seen.journal is RunState.DUE else Verdict.TAKE_UP
         case OnChain.UNPAID:
             return Verdict.COLLECT
         case OnChain.NOTHING:
             return _of_the_journal(seen)
         case _:
             assert_never(seen.chain)
+
+
+def is_doubtful(seen: SideBySide) -> bool:
+    """The chain says less, or other things, than the journal knows: an endpoint that is behind would say the same.
+
+    Then a second look, or an endpoint that isn't behind, has to confirm it before anything is done.
+    """
+    return seen.journal is not None and (seen.chain is OnChain.NOTHING or seen.journal is RunState.CLOSED)
 
 
 def _of_the_journal(seen: SideBySide) -> Verdict:

@@ -42,7 +42,7 @@ class TransactionLog(Protocol):
         ...
 
     def ended(self, signature: Signature, slot: Slot | None) -> None:
-        """It is in the block of this slot (also with an error); None: it can no longer come into one. May be repeated."""
+        """It is in the block of this slot (also with an error); None: it can no longer land. May be repeated."""
         ...
 
     def open_transactions(self) -> Sequence[SentTransaction]:
@@ -50,5 +50,5 @@ class TransactionLog(Protocol):
         ...
 
     def last_slot(self) -> Slot:
-        """The highest slot in which one landed; 0 when none did. What an endpoint says of an earlier one is out of date."""
+        """The highest slot in which one landed, 0 when none did: an endpoint that is at an earlier one is behind."""
         ...

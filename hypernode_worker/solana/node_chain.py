@@ -17,7 +17,7 @@ from hypernode_worker.solana.wallet import WalletActions
 class NodeActions(WalletActions):
     """One transaction for each method; see core.ports.NodeChain."""
 
-    def log_transactions(self, journal: TransactionLog) -> None:
+    def log_transactions(self, journal: TransactionLog | None) -> None:
         self._sender.keep_log(journal)
 
     def may_land(self, job: Pubkey) -> bool:
@@ -58,11 +58,14 @@ class NodeActions(WalletActions):
         return await self._sender.send([instruction], Intent(f"claim job {job.address}", job=job.address))
 
     async def begin_job(self, job: Job) -> Receipt:
-        return await self._sender.send([self._program.begin_job(self.wallet, job)], Intent(f"begin job {job.address}", job=job.address))
+        instruction = self._program.begin_job(self.wallet, job)
+        return await self._sender.send([instruction], Intent(f"begin job {job.address}", job=job.address))
 
     async def checkpoint_job(self, job: Job, *, progress_bps: int, cid: Cid | None) -> Receipt:
         instruction = self._program.checkpoint_job(self.wallet, job, progress_bps=progress_bps, cid=cid)
-        return await self._sender.send([instruction], Intent(f"post a checkpoint of job {job.address}", job=job.address))
+        return await self._sender.send(
+            [instruction], Intent(f"post a checkpoint of job {job.address}", job=job.address)
+        )
 
     async def release_job(self, job: Job, reason: Reason) -> Receipt:
         instruction = self._program.release_job(self.wallet, job, reason)

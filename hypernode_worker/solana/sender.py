@@ -70,10 +70,10 @@ class Sender:
         self._log: TransactionLog | None = None
         self._recent: deque[Signature] = deque(maxlen=_REMEMBERED)
 
-    def keep_log(self, journal: TransactionLog) -> None:
-        """From now on transactions are written there; what stands open there may still land, and is known here again."""
+    def keep_log(self, journal: TransactionLog | None) -> None:
+        """From now on transactions are written there, before they are sent; what stands open there is known again."""
         self._log = journal
-        for sent in journal.open_transactions():
+        for sent in journal.open_transactions() if journal else ():
             self._unsettled[sent.key] = _recalled(sent)
 
     def may_land(self, job: Pubkey) -> bool:

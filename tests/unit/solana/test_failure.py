@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
 from hypernode_worker.errors import InsufficientFunds, ProgramError, TransactionFailed
