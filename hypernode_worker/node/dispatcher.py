@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
+from typing import cast
 
 from solders.pubkey import Pubkey
 
@@ -111,7 +112,7 @@ class Dispatcher:
         address = offer.job.address
         if address in self.running:
             return
-        gpus = self._assign_gpus(offer)
+        gpus = (_gpus_of(held) if attached else None) or self._assign_gpus(offer)
         handler = JobHandler(self._context, offer, gpus=gpus, held=held)
         if held is not None:
             handler.resume(held, attached=attached)
@@ -186,3 +187,9 @@ class Dispatcher:
             g.uuid for g in usable_gpus(self._context.host, self._context.provider.capabilities) if g.uuid not in taken
         ]
         return tuple(free[:wanted])
+
+
+def _gpus_of(held: RunRecord | None) -> tuple[str, ...]:
+    """The GPUs that a container from before the restart has; the others are free."""
+    noted = held.detail.get("gpus") if held is not None else None
+    return tuple(str(uuid) for uuid in cast("list[object]", noted)) if isinstance(noted, list) else ()

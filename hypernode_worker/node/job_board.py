@@ -154,6 +154,8 @@ class JobBoard:
 
     def _why_not(self, offer: Offer, settings: WorkerSettings) -> str | None:
         context = self._context
+        if context.chain.may_land(offer.job.address):
+            return "a transaction of this node about it, from before a restart, may still land"
         own = frozenset({context.chain.wallet, context.node.payout})
         return why_not_job(offer.job, context.node, settings, context.chain_clock.now()) or why_not_definition(
             offer.definition, offer.job, context.node, settings, context.provider.capabilities, own
