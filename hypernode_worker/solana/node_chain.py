@@ -45,7 +45,7 @@ class NodeActions(WalletActions):
 
     async def work_job(self, job: QueuedJob | Job, *, begin: bool) -> Receipt:
         instruction = self._program.work_job(self.wallet, job, begin=begin)
-        return await self._sender.send([instruction], Intent(f"claim job {job.address}"))
+        return await self._sender.send([instruction], Intent(f"claim job {job.address}"), newest=True)
 
     async def begin_job(self, job: Job) -> Receipt:
         return await self._sender.send([self._program.begin_job(self.wallet, job)], Intent(f"begin job {job.address}"))

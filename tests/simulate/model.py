@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
+from hypernode_worker.node.job_board import READY
 from tests.simulate.bag import Bag
 from tests.simulate.lots import openings
 from tests.simulate.network import SLOT_S, Network
@@ -67,9 +68,10 @@ class Claims:
 
 @dataclass(slots=True)
 class _Node:
-    """`open`: jobs whose window has opened while it was busy, by wait and number."""
+    """`open`: jobs whose window has opened while it was busy, by wait and number; `tried`: without a window."""
 
     clock_late_s: float
+    tried: set[int] = field(default_factory=set[int])
     open: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
 
 
@@ -150,12 +152,18 @@ class Simulation:
             self._at(self._now + heard, self._pick, number)
 
     def _pick(self, number: int) -> None:
-        while self._shown:
+        """One of those that it holds ready, but none that it has tried before."""
+        tried = self._nodes[number].tried
+        for _ in range(min(READY, len(self._shown))):
+            if not self._shown:
+                break
             job = self._shown.any(self._chance)
-            if not self._gone(job, self._network.confirmed_s):
+            if self._gone(job, self._network.confirmed_s):
+                self._shown.discard(job)
+            elif job not in tried:
+                tried.add(job)
                 self._try(number, job)
                 return
-            self._shown.discard(job)
         self._idle.add(number)
 
     # --- one claim ---

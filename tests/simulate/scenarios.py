@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tests.bench.figure import Figure
-from tests.simulate.chain_cost import Load, load
-from tests.simulate.model import Claims, Scenario, Simulation
+from tests.simulate.chain_cost import load
+from tests.simulate.model import Scenario, Simulation
 from tests.simulate.network import Network
 
 CLAIMED_WITHIN_S = 10.0
@@ -21,6 +21,7 @@ NODES = 10_000
 JOBS_A_SECOND = 1_000.0
 FEW_JOBS = 300
 APART_S = 60.0
+COLUMNS = ("wasted", "median", "p99", "refused", "Gini", "account", "block", "mean block")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Case:
     @property
     def name(self) -> str:
         jobs = f"{self.idle:,} idle nodes, one job" if self.load is None else _rate(self.load[0], self.work_s)
-        return f"{jobs}, window {self.spread}{'' if self.processed else ', claims look at confirmed state'}"
+        return f"{jobs}, window {self.spread}{'' if self.processed else ', claims look at confirmed'}"
 
 
 def by_rule(idle: int) -> int:
@@ -82,32 +83,27 @@ def scenario(case: Case, seed: int) -> Scenario:
 
 
 def figures(case: Case, seed: int) -> list[Figure]:
-    """Runs it."""
+    """Runs it; names end in one of COLUMNS."""
     claims = Simulation(scenario(case, seed)).run()
     waited = sorted(math.inf if one is None else one for one in claims.waited_s)
     wasted = claims.wasted / len(waited)
+    borne = load(claims, fees_in_one_account=case.load is not None)
     made = [
-        Figure(f"{case.name}: wasted claims", wasted, "a job", WASTED if case.aim else None),
-        Figure(f"{case.name}: post to claim, median", statistics.median(waited), "s"),
-        Figure(f"{case.name}: post to claim, p99", _p99(waited), "s", CLAIMED_WITHIN_S if case.aim else None),
-        Figure(f"{case.name}: claims refused in simulation, free", claims.refused / len(waited), "a job"),
+        ("wasted", wasted, "a job", WASTED),
+        ("median", statistics.median(waited), "s", None),
+        ("p99", _p99(waited), "s", CLAIMED_WITHIN_S),
+        ("refused", claims.refused / len(waited), "a job", None),
+        ("account", borne.account, "CU", ACCOUNT_UNITS),
     ]
-    return made + (_under_load(case, claims) if case.load else _alone(case, load(claims, fees_in_one_account=False)))
-
-
-def _under_load(case: Case, claims: Claims) -> list[Figure]:
-    borne = load(claims, fees_in_one_account=True)
+    if case.load is not None:
+        made += [
+            ("Gini", gini(claims.won), "", None),
+            ("block", borne.block, "CU", BLOCK_UNITS),
+            ("mean block", borne.mean, "CU", None),
+        ]
     return [
-        Figure(f"{case.name}: Gini of jobs a node", gini(claims.won), ""),
-        Figure(f"{case.name}: busiest account, busiest slot", borne.account, "CU", ACCOUNT_UNITS if case.aim else None),
-        Figure(f"{case.name}: block, busiest slot", borne.block, "CU", BLOCK_UNITS if case.aim else None),
-        Figure(f"{case.name}: block, mean", borne.mean, "CU"),
+        Figure(f"{case.name}: {name}", value, unit, target if case.aim else None) for name, value, unit, target in made
     ]
-
-
-def _alone(case: Case, borne: Load) -> list[Figure]:
-    target = ACCOUNT_UNITS if case.aim else None
-    return [Figure(f"{case.name}: the job's account, busiest slot", borne.account, "CU", target)]
 
 
 def gini(shares: Sequence[int]) -> float:
@@ -132,4 +128,4 @@ def _at_random(chance: random.Random, rate: float, seconds: float) -> list[float
 
 
 def _rate(rate: float, work_s: float) -> str:
-    return f"{rate:,.0f} jobs/s of {work_s:g} s, {NODES:,} nodes"
+    return f"{rate:,.0f} jobs/s of {work_s:g} s"
