@@ -16,12 +16,14 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import chain, count
 
-from hypernode_worker.node.job_board import READY
 from tests.simulate.bag import Bag
 from tests.simulate.lots import openings
 from tests.simulate.network import SLOT_S, Network
+
+DRAWS = 16
+"""So many jobs are drawn at random before all are gone through: nearly always one of them will do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,12 +154,10 @@ class Simulation:
             self._at(self._now + heard, self._pick, number)
 
     def _pick(self, number: int) -> None:
-        """One of those that it holds ready, but none that it has tried before."""
+        """Any job that it has not tried before and that isn't seen to be gone."""
         tried = self._nodes[number].tried
-        for _ in range(min(READY, len(self._shown))):
-            if not self._shown:
-                break
-            job = self._shown.any(self._chance)
+        at_random = (self._shown.any(self._chance) for _ in range(DRAWS) if self._shown)
+        for job in chain(at_random, list(self._shown)):
             if self._gone(job, self._network.confirmed_s):
                 self._shown.discard(job)
             elif job not in tried:

@@ -59,6 +59,12 @@ def test_equal_nodes_without_a_window_all_claim() -> None:
     assert load(claims, fees_in_one_account=True).block == 7 * CLAIM + CREATE + FINISH
 
 
+@pytest.mark.parametrize("spread", [0, 8])
+def test_one_node_works_off_a_queue(spread: int) -> None:
+    claims = alone(spread, [number / 40 for number in range(200)])
+    assert (claims.won, claims.wasted) == ([200], 0)
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     nodes=st.integers(1, 60),
