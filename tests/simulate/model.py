@@ -7,6 +7,8 @@ sent, and is wasted when another one was executed before. Then it takes the open
 
 Assumed: every node is able and wants every job; image and files are there; content is fetched in the time of the read;
 no node is greedy, for the program holds the window; a job's account is written at once, not queued by the scheduler.
+Its board isn't simulated: the jobs that matter are taken to be on it, as it puts those first for which a node is early.
+Without a window a node that hears of a job tries for any that it knows of, each in an order of its own.
 """
 
 from __future__ import annotations
