@@ -161,12 +161,24 @@ class Dispatcher:
             self._market.claim_was_refused(report.refused)
             if report.due is not None:
                 self._settling.add(report.due)
-            if report.outcome.effect is not Effect.FINISH:
+            if report.outcome.effect is not Effect.FINISH and not await self._too_early(offer, report.refused):
                 self._board.leave(handler.job or offer.job)
         finally:
             del self.running[address]
             del self._gpus[address]
             self._wake.set()
+
+    async def _too_early(self, offer: Offer, refused: str) -> bool:
+        """Whether the claim came before its window, because the chain's slots are longer than the clock here thinks.
+        Then the clock is set, and the offer waits for its slot instead of resting like a lost one."""
+        if refused != "WindowNotOpen":
+            return False
+        try:
+            self._context.chain_clock.see(await self._context.chain.time())
+        except HypernodeError as error:
+            log.warning("The chain's time couldn't be read: %s", error)
+            return False
+        return self._board.too_early(offer)
 
     def _count(self, outcome: RunOutcome) -> None:
         counts = self.counts

@@ -55,7 +55,7 @@ class NodeActions(WalletActions):
 
     async def work_job(self, job: QueuedJob | Job, *, begin: bool) -> Receipt:
         instruction = self._program.work_job(self.wallet, job, begin=begin)
-        return await self._sender.send([instruction], Intent(f"claim job {job.address}", job=job.address))
+        return await self._sender.send([instruction], Intent(f"claim job {job.address}", job=job.address), newest=True)
 
     async def begin_job(self, job: Job) -> Receipt:
         instruction = self._program.begin_job(self.wallet, job)

@@ -148,9 +148,15 @@ class Rpc:
     async def blockhash(self) -> Blockhash:
         return (await self._in_context("getLatestBlockhash", [self._config()], _blockhash))[0]
 
-    async def simulate(self, transaction: bytes) -> Simulation:
-        """Runs it on the endpoint, unsigned and with a fresh blockhash, which comes with the answer."""
+    async def simulate(self, transaction: bytes, *, newest: bool = False) -> Simulation:
+        """Runs it on the endpoint, unsigned and with a fresh blockhash, which comes with the answer.
+
+        Args:
+            newest: on the state of the latest block, confirmed or not; its blockhash may be of a block that is dropped.
+        """
         config = self._config(encoding="base64", sigVerify=False, replaceRecentBlockhash=True)
+        if newest:
+            config["commitment"] = "processed"
         return (await self._in_context("simulateTransaction", [_base64(transaction), config], _simulation))[0]
 
     async def send(self, transaction: bytes) -> Signature:
