@@ -16,6 +16,8 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.support import anchorpy_environment
+
 
 def _on_path(program: str, hint: str) -> Callable[[], str | None]:
     return lambda: None if shutil.which(program) else f"{program} is not on PATH ({hint})"
@@ -57,6 +59,7 @@ REQUIREMENTS: dict[str, Callable[[], str | None]] = {
     "kubo": _on_path("ipfs", "Kubo, from its release page"),
     "validator": _on_path("solana-test-validator", "from Agave's release page"),
     "node": _on_path("npm", "Debian: apt-get install npm"),
+    "anchorpy": anchorpy_environment.why_missing,
     "sbf": _sbf,
     "gpu": _gpu,
 }

@@ -15,6 +15,7 @@ from solders.keypair import Keypair
 
 from hypernode_worker.solana.artifact import PROGRAM_FILE
 from hypernode_worker.solana.program import LOCALNET_PROGRAM_ID
+from tests.support import anchorpy_environment
 from tests.support.chains import RunningChain, localnet, validator
 from tests.support.transactions import SOL
 
@@ -66,6 +67,12 @@ def js_folder() -> Path:
     if not installed.exists() or installed.stat().st_mtime < locked.stat().st_mtime:
         subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=JS, check=True, timeout=300)
     return JS
+
+
+@pytest.fixture(scope="session")
+def anchorpy_command() -> list[str]:
+    """How anchorpy3's script is started, in its own environment, which is made when it isn't there yet."""
+    return [str(anchorpy_environment.make()), "-I", str(anchorpy_environment.SCRIPT)]
 
 
 @pytest.fixture
