@@ -88,11 +88,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Side by side runs only what doesn't share a server: one engine and one validator for all tests of each kind.
+    """Side by side runs only what doesn't share a server: one engine, validator or anchorpy for all tests of a kind.
 
     Set here, since pytest-xdist looks for the groups when collection is modified.
     """
-    for server in ("validator", "docker"):
+    for server in ("validator", "docker", "anchorpy"):
         if item.get_closest_marker(server):
             item.add_marker(pytest.mark.xdist_group(server))
             break

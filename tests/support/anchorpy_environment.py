@@ -26,7 +26,7 @@ def why_missing() -> str | None:
     # Asked as it will be installed: with pip's own settings.
     command = [sys.executable, "-m", "pip", "index", "versions", "anchorpy3", "--disable-pip-version-check"]
     try:
-        seen = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        seen = subprocess.run([*command, "--retries", "0"], capture_output=True, text=True, timeout=30)
     except subprocess.TimeoutExpired:
         return "pip's package index doesn't answer within 30 s"
     return None if seen.returncode == 0 else f"pip's package index has no anchorpy3 ({seen.stderr.strip()[-200:]})"
