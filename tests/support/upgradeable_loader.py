@@ -14,6 +14,7 @@ from solders.pubkey import Pubkey
 from solders.system_program import ID as SYSTEM_PROGRAM
 from solders.system_program import CreateAccountParams, create_account
 from solders.sysvar import CLOCK, RENT
+from solders.transaction import VersionedTransaction
 from solders.transaction_status import TransactionConfirmationStatus
 
 from hypernode_worker.solana.deployment import UPGRADEABLE_LOADER
@@ -70,7 +71,8 @@ class Loader:
         options = TxOpts(skip_preflight=True, preflight_commitment=Confirmed)
         self.signatures += len(made) * (1 + len(signers))
         async with asyncio.timeout(_LANDED_S):
-            waiting, pause_s = made, 0.1
+            waiting: list[VersionedTransaction] = made
+            pause_s = 0.1
             while waiting:
                 # A busy validator drops transactions, so what hasn't landed is sent again: the same, so it lands once.
                 await asyncio.gather(*(self._client.send_transaction(one, options) for one in waiting))

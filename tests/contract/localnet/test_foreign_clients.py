@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from solders.pubkey import Pubkey
 
-from hypernode_worker.core.accounts import Job, JobState, Node, NodeState
+from hypernode_worker.core.accounts import Job, JobState, Node, NodeState, Reason
 from hypernode_worker.core.types import Cid
+from hypernode_worker.solana.program import LAST_NODE_WAITS_SLOTS
 from tests.support.foreign_stage import PROGRAM, TOKENS, Stage, stage
 
 CLIENTS = [
@@ -80,9 +81,17 @@ async def test_a_disputed_result_paid_in_tokens_and_the_node_leaves(on: Stage) -
     client, operator = on.wallets["client"], on.wallets["operator"]
     job, offer = on.offer(market, price=2_000)
     await on.call("client", offer, "JobCreated", job=job, market=market.address, client=client, deposit=120_000)
-    claim = PROGRAM.work_job(operator, await on.seen(Job, job), begin=True)
+    claim = PROGRAM.work_job(operator, on.read(Job, job), begin=True)
     await on.call("operator", claim, "JobClaimed", job=job, node=node, attempts=1, state=JobState.RUNNING)
+    why = Reason.NODE_SHUTDOWN
+    release = PROGRAM.release_job(operator, on.read(Job, job), why)
+    await on.call("operator", release, "JobRequeued", job=job, node=node, reason=why, slashed=0)
+    on.bank.advance(LAST_NODE_WAITS_SLOTS, 0.0)
+    claim = PROGRAM.work_job(operator, await on.seen(Job, job), begin=True)
+    await on.call("operator", claim, "JobClaimed", job=job, node=node, attempts=2, state=JobState.RUNNING)
     on.bank.advance(20, 7.0)
+    stopped = await on.act("client", PROGRAM.stop_job(on.read(Job, job)))
+    assert stopped.events == [("JobStopped", {"job": str(job), "stopped_at": on.read(Job, job).stopped_at})]
     finished, submitted = await on.finish(job)
     assert finished.events == [("JobSubmitted", {"job": str(job), "node": str(node), "exit_status": -1})]
     assert submitted.state == JobState.SUBMITTED
@@ -103,13 +112,17 @@ async def test_a_disputed_result_paid_in_tokens_and_the_node_leaves(on: Stage) -
     await on.call("client", PROGRAM.close_job(client, ended), "JobClosed", job=job)
     assert on.gained("client") == 0
 
-    await on.act("operator", PROGRAM.request_unstake(on.read(Node, node), 650))
+    asked = await on.act("operator", PROGRAM.request_unstake(on.read(Node, node), 650))
+    unstaking = {"node": str(node), "amount": 650, "unstake_at": on.read(Node, node).unstake_at}
+    assert asked.events == [("NodeUnstaking", unstaking)]
     on.bank.advance(150, 60.0)
     back = PROGRAM.withdraw_stake(await on.seen(Node, node), on.mint)
     await on.call("arbiter", back, "NodeUnstaked", node=node, amount=650, staked=0)
     leave = PROGRAM.deregister_node(on.read(Node, node), stake_mint=on.mint)
     await on.call("operator", leave, "NodeDeregistered", node=node, market=market.address, burnt=50)
     owner = on.wallets["owner"]
+    pause = PROGRAM.update_market(market, market.terms, paused=True)
+    await on.call("owner", pause, "MarketUpdated", market=market.address, revision=market.revision + 1, paused=1)
     await on.call("owner", PROGRAM.close_market(owner, market.address), "MarketClosed", market=market.address)
     assert (on.tokens("operator"), on.tokens("payout")) == (TOKENS - 700, paid + 650)
     assert (on.gained("owner"), on.lamports(node)) == (0, 0)
