@@ -19,8 +19,6 @@ from solders.pubkey import Pubkey
 from hypernode_worker.localnet import Localnet, LocalnetConfig
 
 _START_S = 60.0
-_ONLY_NEWER_SBPF = "B8JJXCy5amZyWG9r7EnUYLwzXSXTxG7GZ1qZ1qggo83g"
-"""SIMD-0500: programs before SBPFv3, as ours, can't be deployed. The validator has it on, Devnet and Mainnet don't."""
 _PORTS_NEEDED = 40
 
 
@@ -52,7 +50,6 @@ def validator(ledger: Path, programs: Mapping[Pubkey, Path]) -> Generator[Runnin
     command = ["solana-test-validator", "--reset", "--quiet", "--ledger", str(ledger)]
     command += ["--rpc-port", str(rpc), "--faucet-port", str(faucet), "--gossip-port", str(gossip)]
     command += ["--dynamic-port-range", f"{dynamic}-{first + _PORTS_NEEDED - 1}"]
-    command += ["--deactivate-feature", _ONLY_NEWER_SBPF]
     for address, file in programs.items():
         command += ["--bpf-program", str(address), str(file)]
     with (ledger.parent / "validator.log").open("wb") as log:
