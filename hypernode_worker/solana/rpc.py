@@ -99,9 +99,9 @@ class Rpc:
             "getAccountInfo", [str(address), config], lambda value: None if value is None else _account(address, value)
         )
 
-    async def account_head(self, address: Pubkey) -> AccountInfo | None:
-        """The account without its data, for those of any size."""
-        config = self._config(encoding="base64", **_slice(0))
+    async def account_head(self, address: Pubkey, length: int) -> AccountInfo | None:
+        """The account with the first `length` bytes of its data, for those of any size."""
+        config = self._config(encoding="base64", **_slice(length))
         return (
             await self._in_context(
                 "getAccountInfo", [str(address), config], lambda v: None if v is None else _account(address, v)
