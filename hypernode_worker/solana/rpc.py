@@ -112,10 +112,16 @@ class Rpc:
         return (await self._in_context("getBalance", [str(address), self._config()], integer))[0]
 
     async def program_accounts(
-        self, program: Pubkey, filters: Sequence[Json], *, length: int | None = None, max_bytes: int = SCAN_MAX_BYTES
+        self,
+        program: Pubkey,
+        filters: Sequence[Json],
+        *,
+        offset: int = 0,
+        length: int | None = None,
+        max_bytes: int = SCAN_MAX_BYTES,
     ) -> tuple[list[AccountInfo], int]:
-        """The program's accounts that match, whole or their first `length` bytes, and the slot of the answer."""
-        config = self._config(encoding="base64", filters=list(filters), withContext=True, **_slice(length))
+        """The program's accounts that match, whole or `length` bytes from `offset`, and the slot of the answer."""
+        config = self._config(encoding="base64", filters=list(filters), withContext=True, **_slice(length, offset))
         return await self._in_context(
             "getProgramAccounts",
             [str(program), config],
@@ -315,5 +321,5 @@ def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def _slice(length: int | None) -> dict[str, Json]:
-    return {} if length is None else {"dataSlice": {"offset": 0, "length": length}}
+def _slice(length: int | None, offset: int = 0) -> dict[str, Json]:
+    return {} if length is None else {"dataSlice": {"offset": offset, "length": length}}
