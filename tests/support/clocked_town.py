@@ -38,7 +38,7 @@ class ClockedTown(Town):
         self.endpoint = endpoint
         self._loop = loop
         self._banker = Keypair()
-        self._on_chain(lambda: endpoint.bank.airdrop(self._banker.pubkey(), 1000 * SOL))
+        self.on_chain(lambda: endpoint.bank.airdrop(self._banker.pubkey(), 1000 * SOL))
 
     def run(self, who: str, *arguments: str, code: int = 0, timeout_s: float = 90, given: str | None = None) -> str:
         with contextlib.chdir(self.folder):
@@ -55,8 +55,8 @@ class ClockedTown(Town):
 
     # --- the chain ---
 
-    def _on_chain(self, work: Callable[[], T]) -> T:
-        """The bank belongs to the endpoint's thread."""
+    def on_chain(self, work: Callable[[], T]) -> T:
+        """What is done to the bank itself; it belongs to the endpoint's thread."""
 
         async def run() -> T:
             return work()
@@ -65,11 +65,11 @@ class ClockedTown(Town):
 
     def advance(self, seconds: int) -> None:
         """The chain's clock goes on, with as many slots as there should be."""
-        self._on_chain(lambda: self.endpoint.bank.advance(max(1, seconds * SLOTS_A_SECOND), seconds))
+        self.on_chain(lambda: self.endpoint.bank.advance(max(1, seconds * SLOTS_A_SECOND), seconds))
 
     def send(self, instructions: list[Instruction], *signers: Keypair) -> None:
         bank = self.endpoint.bank
-        landed = self._on_chain(lambda: bank.send(signed(instructions, signers, bank.latest_blockhash)))
+        landed = self.on_chain(lambda: bank.send(signed(instructions, signers, bank.latest_blockhash)))
         assert landed.err is None, landed.err
 
     def chain(self, who: str, work: Callable[[SolanaClient], Awaitable[T]]) -> T:

@@ -25,7 +25,7 @@ def open_market(town: ClockedTown, *options: str, tokens: int = 20_000) -> tuple
 
 
 def test_stake_from_nothing_to_nothing(town: ClockedTown) -> None:
-    market, mint = open_market(town)
+    _, mint = open_market(town)
     before = town.json("node", "stake", "show")
     assert (before["staked"], before["wallet_balance"], before["decimals"]) == (0, 20_000, 3)
     assert (before["min_stake"], before["lock_per_job"], before["stake_mint"]) == (5_000, 2_000, mint)
