@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -150,7 +150,7 @@ def _in_a_thread() -> Generator[tuple[Endpoint, asyncio.AbstractEventLoop]]:
 
 
 @contextmanager
-def open_clocked_town(folder: Path) -> Iterator[ClockedTown]:
+def open_clocked_town(folder: Path) -> Generator[ClockedTown]:
     """A chain with the program, and the wallets owner, client, node and stranger; no market yet."""
     make_passable(folder)
     with _in_a_thread() as (endpoint, loop):

@@ -31,9 +31,7 @@ def now(seconds: int, slot: int) -> ChainTime:
     return ChainTime(Slot(slot), UnixTime(seconds))
 
 
-@pytest.mark.parametrize(
-    ("state", "exit_"), [*((s, Exit.TIME_OUT) for s in OPEN), *((s, Exit.SETTLE) for s in JUDGED)]
-)
+@pytest.mark.parametrize(("state", "exit_"), [*((s, Exit.TIME_OUT) for s in OPEN), *((s, Exit.SETTLE) for s in JUDGED)])
 def test_a_deadline_passes_when_time_and_slot_have(state: JobState, exit_: Exit) -> None:
     job = Standing(state, UnixTime(AT), Slot(SLOT))
     assert due_exit(job, now(AT, SLOT)) is exit_

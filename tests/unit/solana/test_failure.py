@@ -84,4 +84,6 @@ def test_advice_follows_the_name_of_the_error_that_it_is_for() -> None:
     intent = Intent("withdraw it", advice={"CooldownNotOver": "wait", "NothingUnstaking": "ask first"})
     err: Any = {"InstructionError": [1, {"Custom": code}]}
     said = transaction_error(err, intent=intent, payer=PAYER, program=PROGRAM, instructions=INSTRUCTIONS)
-    assert str(said) == "Could not withdraw it: the cooldown of the requested stake is not over (CooldownNotOver): wait."
+    assert (
+        str(said) == "Could not withdraw it: the cooldown of the requested stake is not over (CooldownNotOver): wait."
+    )
