@@ -117,9 +117,13 @@ class ClockedTown(Town):
 
     def new_market(self, *options: str, who: str = "owner") -> Market:
         """A market that everyone's commands are about from now on."""
-        made = self.json(who, "market", "create", *options)["market"]
-        self.environment["MARKET_PUBKEY"] = made
-        return self.chain(who, lambda chain: chain.market(Pubkey.from_string(made)))
+        self.environment["MARKET_PUBKEY"] = self.json(who, "market", "create", *options)["market"]
+        return self.market()
+
+    def market(self) -> Market:
+        """The one that everyone's commands are about."""
+        address = Pubkey.from_string(self.environment["MARKET_PUBKEY"])
+        return self.chain("owner", lambda chain: chain.market(address))
 
     def register(self, who: str, market: Market, *, capacity: int = 4) -> None:
         """What a worker does when it starts."""

@@ -74,9 +74,9 @@ def test_a_request_can_be_replaced_and_taken_back(town: ClockedTown) -> None:
 
 
 def test_what_open_jobs_lock_cannot_be_asked_back(town: ClockedTown) -> None:
-    market, _ = open_market(town)
+    open_market(town)
     town.run("node", "stake", "add", "6000")
-    seen = town.chain("owner", lambda chain: chain.market(Pubkey.from_string(market)))
+    seen = town.market()
     job = town.chain("client", lambda chain: post(chain, seen))
     town.chain("node", lambda chain: chain.work_job(job, begin=True))
     refused = town.refused("node", "stake", "withdraw", "4001")
