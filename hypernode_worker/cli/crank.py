@@ -45,24 +45,23 @@ def crank(
     if watch:
         invocation.run(_watch(invocation, loaded, market, act=not dry_run))
         return
-    found = invocation.run(_once(invocation, loaded, market, act=not dry_run))
-    invocation.result([upkept_json(each) for each in found], _table(found))
-    screen.say(_summary(found))
+    found = invocation.run(_once(loaded, market, act=not dry_run))
+    invocation.result([upkept_json(each) for each in found], _table(found) if found else "Nothing is due.")
+    for each in found:
+        if each.message:
+            screen.say(_line(each))
+    if found:
+        screen.say(_summary(found))
     if any(each.outcome == "failed" for each in found):
         raise typer.Exit(FAILED)
 
 
-async def _once(invocation: Invocation, loaded: Loaded, market: Pubkey | None, *, act: bool) -> list[Upkept]:
+async def _once(loaded: Loaded, market: Pubkey | None, *, act: bool) -> list[Upkept]:
     from hypernode_worker.app import open_chain
     from hypernode_worker.client.upkeep import keep_up
 
-    found: list[Upkept] = []
     async with open_chain(loaded, signs=act) as chain:
-        async for each in keep_up(chain, market, act=act):
-            if not invocation.json:
-                screen.say(_line(each))
-            found.append(each)
-    return found
+        return [each async for each in keep_up(chain, market, act=act)]
 
 
 async def _watch(invocation: Invocation, loaded: Loaded, market: Pubkey | None, *, act: bool) -> None:
@@ -122,8 +121,6 @@ def _table(found: list[Upkept]) -> str:
 def _summary(found: list[Upkept]) -> str:
     from hypernode_worker.core.amounts import sol
 
-    if not found:
-        return "Nothing is due."
     counts = [f"{sum(each.outcome == name for each in found)} {name}" for name in _MARKS]
     cost = sum(each.receipt.fee_lamports or 0 for each in found if each.receipt)
     return f"{', '.join(count for count in counts if not count.startswith('0 '))}; fees {sol(cost)} SOL."

@@ -103,9 +103,7 @@ def stake_json(view: StakeView) -> dict[str, object]:
     return {
         "market": str(view.market.address) if view.market else None,
         "node": str(node.address) if node else None,
-        "stake_mint": str(view.mint)
-        if view.decimals or view.balance or view.mint != type(view.mint).default()
-        else None,
+        "stake_mint": str(view.mint) if view.mint else None,
         "decimals": view.decimals,
         "staked": node.staked if node else 0,
         "locked": node.locked if node else 0,
@@ -140,7 +138,7 @@ def stake_text(view: StakeView) -> str:
         values["each job locks"] = _units(market.terms.lock_per_job, view.decimals)
         if node:
             values["enough for"] = f"{jobs_at_once(node, market.terms)} jobs at once"
-    values["stake mint"] = view.mint if view.mint != type(view.mint).default() else "none: this market takes no stake"
+    values["stake mint"] = view.mint or "none: this market takes no stake"
     values["wallet holds"] = _units(view.balance, view.decimals)
     missing = stake_missing(market, node) if market else None
     return screen.fields(values) + (f"\n\n{missing}" if missing else "")

@@ -21,14 +21,14 @@ class StakeView:
     Attributes:
         market: None once it was closed; a node's stake outlives it.
         node: None while the wallet isn't registered.
-        mint: zero where the market takes no stake.
+        mint: None where the market takes no stake.
         balance: of the wallet, of that mint.
         withdraw_in_s: seconds until what is asked back can be taken; None when nothing is.
     """
 
     market: Market | None
     node: Node | None
-    mint: Pubkey
+    mint: Pubkey | None
     decimals: int
     balance: int
     withdraw_in_s: int | None
@@ -50,19 +50,16 @@ class Staking:
             if node is None:
                 raise
             market = None
-        mint = market.stake_mint if market else NATIVE_MINT
-        if mint == NATIVE_MINT and node:
-            mint = await chain.stake_mint(node)
-        staking = mint != NATIVE_MINT
+        mint = market.stake_mint if market else await chain.stake_mint(node) if node else NATIVE_MINT
         left = None
         if node and node.unstaking:
             left = max(0, node.unstake_at - (await chain.time()).unix_time)
         return StakeView(
             market=market,
             node=node,
-            mint=mint,
-            decimals=await chain.decimals(mint) if staking else 0,
-            balance=await chain.token_balance(chain.wallet, mint) if staking else 0,
+            mint=None if mint == NATIVE_MINT else mint,
+            decimals=0 if mint == NATIVE_MINT else await chain.decimals(mint),
+            balance=0 if mint == NATIVE_MINT else await chain.token_balance(chain.wallet, mint),
             withdraw_in_s=left,
         )
 

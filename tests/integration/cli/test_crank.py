@@ -62,6 +62,7 @@ def test_an_abandoned_market_is_cleaned(town: ClockedTown) -> None:
     submitted, disputed = finished(town, market), finished(town, market)
     town.run("client", "job", "dispute", str(disputed.address), "--reason", "no", "--yes")
     assert town.json("stranger", "crank") == [], "nothing is due yet"
+    assert town.run("stranger", "crank") == "Nothing is due.\n"
 
     town.advance(SETUP_S)
     node = town.json("node", "node", "show")["node"]
