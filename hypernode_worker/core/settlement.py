@@ -1,5 +1,7 @@
 """What a posted result still has to go through until its pay has arrived: `next_step` is pure and total.
 
+`verdict` is what an arbiter's decision does with the money.
+
 node.settling reads the job, asks `next_step`, and does what it says. Times are the chain's: unix seconds and slots.
 """
 
@@ -12,7 +14,7 @@ from solders.pubkey import Pubkey
 
 from hypernode_worker.core.accounts import Job, JobState
 from hypernode_worker.core.deadlines import until_deadline
-from hypernode_worker.core.market_terms import LOST_BELOW_BPS
+from hypernode_worker.core.market_terms import LOST_BELOW_BPS, WHOLE_BPS
 from hypernode_worker.core.types import Slot
 from hypernode_worker.errors import ConfigError, PermanentError
 
@@ -96,8 +98,18 @@ def next_step(job: Job, *, node: Pubkey, run: Slot, now: float, slot: int) -> St
             assert_never(job.state)
 
 
-def check_verdict(job: Job, *, pay_bps: int, slash_bps: int) -> None:
-    """What an arbiter can't decide; the program refuses it too. Both shares are basis points.
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Who gets what by an arbiter's decision: base units of the payment mint, `slashed` of the stake mint at most."""
+
+    node: int
+    fee: int
+    client: int
+    slashed: int
+
+
+def verdict(job: Job, *, pay_bps: int, slash_bps: int) -> Verdict:
+    """What resolve_dispute would do with these shares, in basis points; computed as the program does.
 
     Raises:
         PermanentError: the job isn't in dispute.
@@ -116,3 +128,12 @@ def check_verdict(job: Job, *, pay_bps: int, slash_bps: int) -> None:
         raise ConfigError(
             f"The market slashes at most {job.slash_bps / 100:g} % of a job's locked stake: slash no more."
         )
+    granted = job.price * job.used * pay_bps // WHOLE_BPS
+    fee = granted * job.fee_bps // WHOLE_BPS
+    bond_to_node = job.bond if pay_bps == WHOLE_BPS else 0
+    return Verdict(
+        node=granted - fee + bond_to_node,
+        fee=fee,
+        client=job.deposit - granted + job.bond - bond_to_node,
+        slashed=job.lock * slash_bps // WHOLE_BPS,
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -48,7 +48,7 @@ def resolve(
     The client's reason, and who gets what, are shown first.
     """
     from hypernode_worker.app import open_chain, open_client
-    from hypernode_worker.core.settlement import check_verdict
+    from hypernode_worker.core.settlement import verdict
 
     loaded = invocation.load()
     address, pay_bps, slash_bps = read_address(job, "JOB"), read_share(pay, "--pay"), read_share(slash, "--slash")
@@ -63,8 +63,7 @@ def resolve(
             return await chain.resolve_dispute(seen.job, pay_bps=pay_bps, slash_bps=slash_bps)
 
     seen = invocation.run(look())
-    check_verdict(seen.job, pay_bps=pay_bps, slash_bps=slash_bps)
-    shares = _shares(seen.job, pay_bps, slash_bps)
+    shares = asdict(verdict(seen.job, pay_bps=pay_bps, slash_bps=slash_bps))
     screen.say(_dispute_text(seen, shares))
     if not yes and not screen.confirm("Decide it so?"):
         screen.say("Nothing was changed.")
@@ -83,21 +82,6 @@ async def _reason(client: Client, job: Job) -> str | None:
     except HypernodeError:
         return None
     return data.decode(errors="replace")
-
-
-def _shares(job: Job, pay_bps: int, slash_bps: int) -> dict[str, int]:
-    """Who gets what, in base units; the program computes it so."""
-    from hypernode_worker.core.market_terms import WHOLE_BPS
-
-    granted = job.price * job.used * pay_bps // WHOLE_BPS
-    fee = granted * job.fee_bps // WHOLE_BPS
-    bond_to_node = job.bond if pay_bps == WHOLE_BPS else 0
-    return {
-        "node": granted - fee + bond_to_node,
-        "fee": fee,
-        "client": job.deposit - granted + job.bond - bond_to_node,
-        "slashed": job.lock * slash_bps // WHOLE_BPS,
-    }
 
 
 def _dispute_text(seen: _Dispute, shares: dict[str, int]) -> str:
