@@ -105,6 +105,7 @@ async def open_provider(loaded: Loaded) -> AsyncGenerator[ContainerProvider]:
         docker_url=settings.docker_host,
         docker_network=settings.docker_network if settings.allow_network else "none",
         registries=None if registries is None else frozenset(registries),
+        local_images=frozenset({*(settings.local_images or ()), *settings.images.values()}),
         allow_unisolated=settings.allow_unisolated,
     )
     try:

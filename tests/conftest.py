@@ -12,9 +12,11 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import pytest
+
+from tests.support.chains import RunningChain, SharedValidator, localnet
 
 
 def _on_path(program: str, hint: str) -> Callable[[], str | None]:
@@ -97,6 +99,8 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     must = required()
+    # Those that share the validator come one after the other, so that it can end before the rest begins.
+    items.sort(key=lambda item: item.get_closest_marker("validator") is None)
     for item in items:
         for name in REQUIREMENTS:
             if item.get_closest_marker(name) and name not in must and (why := _missing[name]()):
@@ -107,6 +111,43 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for name in required():
         if item.get_closest_marker(name) and (why := _missing[name]()):
             pytest.fail(f"HYPERNODE_TEST_REQUIRE wants {name}: {why}", pytrace=False)
+
+
+_validator = pytest.StashKey[SharedValidator]()
+
+
+@pytest.fixture(scope="session")
+def shared_validator(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> SharedValidator:
+    """Ended after the last test that is marked to need it."""
+    shared = SharedValidator(tmp_path_factory.mktemp("validator"))
+    request.config.stash[_validator] = shared
+    return shared
+
+
+@pytest.fixture
+def validator_chain(shared_validator: SharedValidator) -> RunningChain:
+    """Solana's own validator with the program in its genesis. Other tests use it too."""
+    return shared_validator.chain()
+
+
+@pytest.fixture
+async def localnet_chain() -> AsyncIterator[RunningChain]:
+    """A localnet in this process."""
+    async with localnet() as chain:
+        yield chain
+
+
+@pytest.fixture(params=["localnet", pytest.param("validator", marks=pytest.mark.validator)])
+def chain(request: pytest.FixtureRequest) -> RunningChain:
+    """The same test on both: what passes on one and fails on the other is a bug."""
+    return request.getfixturevalue(f"{request.param}_chain")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    shared = item.config.stash.get(_validator, None)
+    if shared is not None and (nextitem is None or nextitem.get_closest_marker("validator") is None):
+        shared.stop()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -212,6 +212,7 @@ class _Stage:
             "solana_ws_url": ws_url,
             "ipfs_store_dir": str(scratch / "ipfs"),
             "ipfs_gateway": "none",
+            **({"local_images": runtime.image} if runtime.image else {}),
         }
         self._runtime = runtime
         self._tell = tell

@@ -9,7 +9,19 @@ from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 
 from hypernode_worker.config.places import data_home
-from hypernode_worker.config.values import Address, FilePath, Names, Price, RpcUrls, Size, Url, Urls, WsUrl
+from hypernode_worker.config.values import (
+    Address,
+    FilePath,
+    Image,
+    Images,
+    Names,
+    Price,
+    RpcUrls,
+    Size,
+    Url,
+    Urls,
+    WsUrl,
+)
 
 LOCALNET_PROGRAM_ID = "HYPERMarket11111111111111111111111111111111"
 """The seed's PROGRAM_ID. It is off the curve: nobody can deploy there, so it exists on local chains only."""
@@ -127,6 +139,12 @@ class Settings(BaseModel):
     image_registries: Names | None = _field(
         "Worker", "registries that images may be pulled from, between commas", None, shown="any with a public name"
     )
+    local_images: Images | None = _field(
+        "Worker",
+        "images made on this machine that jobs may use, between commas; others must have come from a registry",
+        None,
+        shown="none but those of IMAGE_...",
+    )
     allow_unisolated: bool = _field(
         "Worker", "the process runtime may run strangers' jobs without bubblewrap: dangerous", False
     )
@@ -162,16 +180,16 @@ class Settings(BaseModel):
     )
 
     # Images
-    image_pytorch: str | None = _field(
+    image_pytorch: Image | None = _field(
         "Images", "image for pytorch jobs", None, shown="pytorch/pytorch:2.1.0-cuda12.1-cudnn8-runtime"
     )
-    image_huggingface: str | None = _field(
+    image_huggingface: Image | None = _field(
         "Images", "image for huggingface jobs", None, shown="huggingface/transformers-pytorch-gpu:latest"
     )
-    image_stable_diffusion: str | None = _field(
+    image_stable_diffusion: Image | None = _field(
         "Images", "image for stable-diffusion jobs", None, shown="stabilityai/stable-diffusion:latest"
     )
-    image_ollama: str | None = _field("Images", "image for ollama jobs", None, shown="ollama/ollama:latest")
+    image_ollama: Image | None = _field("Images", "image for ollama jobs", None, shown="ollama/ollama:latest")
 
     @property
     def images(self) -> dict[str, str]:

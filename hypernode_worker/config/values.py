@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, PlainSerializer
 
 from hypernode_worker.config.places import absolute
 from hypernode_worker.core.amounts import parse_amount
+from hypernode_worker.core.image_reference import parse_image_reference
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 _BASE58 = frozenset("123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz")
@@ -78,6 +79,12 @@ def split_names(value: object) -> object:
     return value
 
 
+def check_image(value: object) -> object:
+    if isinstance(value, str) and parse_image_reference(value) is None:
+        raise ValueError(f"{value[:120]!r} is no image's name: write it as [registry/]name[:tag][@sha256:digest]")
+    return value
+
+
 def split_rpc_urls(value: object) -> object:
     urls = split_urls(value)
     if urls == ():
@@ -104,4 +111,6 @@ Url = Annotated[str, BeforeValidator(check_url)]
 WsUrl = Annotated[str, BeforeValidator(check_ws_url)]
 Urls = Annotated[tuple[str, ...], BeforeValidator(split_urls)]
 RpcUrls = Annotated[tuple[str, ...], BeforeValidator(split_rpc_urls)]
+Image = Annotated[str, BeforeValidator(check_image)]
+Images = Annotated[tuple[Image, ...], BeforeValidator(split_names)]
 Names = Annotated[tuple[str, ...], BeforeValidator(split_names)]

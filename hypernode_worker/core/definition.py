@@ -34,7 +34,7 @@ from pydantic import (
 )
 
 from hypernode_worker.core.accounts import Framework, GpuVendor, Requirements, Trust
-from hypernode_worker.core.image_reference import is_image_reference
+from hypernode_worker.core.image_reference import parse_image_reference
 from hypernode_worker.core.secret_like import secret_like
 from hypernode_worker.core.strict_json import canonical_json, parse_strict_json
 from hypernode_worker.core.types import Cid
@@ -229,7 +229,7 @@ class JobDefinition(_Strict):
     @field_validator("image")
     @classmethod
     def _check_image(cls, value: str | None) -> str | None:
-        if value is not None and not is_image_reference(value):
+        if value is not None and parse_image_reference(value) is None:
             raise ValueError("must be an image reference such as 'python:3.12-slim' or 'host/name@sha256:...'")
         return value
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Iterable
 from concurrent.futures import Future
 from typing import Any
 
+from hypernode_worker.core.image_reference import ImageReference
 from hypernode_worker.errors import ImageUnavailable, PermanentError, ProviderDown
 from hypernode_worker.providers.docker_client import api_status, explanation
 from hypernode_worker.providers.docker_engine import DockerEngine
-from hypernode_worker.providers.image import ImageReference, is_image_id, parse_image, verify_registry
+from hypernode_worker.providers.image import is_image_id, parse_image, verify_origin, verify_registry
 
 _REFUSED = (
     "not found",
@@ -35,9 +37,12 @@ ANONYMOUS = {"username": "", "password": ""}
 class DockerImages:
     """Finds and pulls images; one pull at a time for one name."""
 
-    def __init__(self, engine: DockerEngine, *, registries: frozenset[str] | None, max_bytes: int) -> None:
+    def __init__(
+        self, engine: DockerEngine, *, registries: frozenset[str] | None, local: Iterable[str], max_bytes: int
+    ) -> None:
         self._engine = engine
         self._registries = registries
+        self._local = frozenset(str(parse_image(name)) for name in local)
         self._max_bytes = max_bytes
         self._pulls: dict[str, Future[None]] = {}
         self._volumes: dict[str, tuple[str, ...]] = {}
@@ -72,8 +77,9 @@ class DockerImages:
                 raise ImageUnavailable(f"there is no image {image[:19]} on this machine: name one that can be pulled")
             return image
         reference = parse_image(image)
-        if found is None:
+        if str(reference) not in self._local:
             verify_registry(reference, self._registries)
+        if found is None:
             await self._pull(reference, timeout_s)
             found = await self.find(image)
             if found is None:
@@ -81,6 +87,8 @@ class DockerImages:
             if found.get("Size", 0) > self._max_bytes:
                 await self._drop(reference)
                 raise self._too_large(reference)
+        else:
+            verify_origin(reference, _digests(found), self._local)
         return _pinned(reference, found)
 
     async def volumes(self, image: str) -> tuple[str, ...]:
@@ -189,10 +197,13 @@ class _Pull:
 
 def _pinned(reference: ImageReference, found: dict[str, Any]) -> str:
     """repository@digest where a registry gave one for this repository, else the id of the local image."""
-    digests: list[str] = found.get("RepoDigests") or []
-    for digest in digests:
+    for digest in _digests(found):
         if digest.startswith(reference.repository + "@") and (
             reference.digest is None or digest.endswith(reference.digest)
         ):
             return digest
     return str(found["Id"])
+
+
+def _digests(found: dict[str, Any]) -> list[str]:
+    return found.get("RepoDigests") or []

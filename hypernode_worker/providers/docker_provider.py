@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -54,6 +54,7 @@ class DockerProvider:
         url: str = DEFAULT_URL,
         network: str = "none",
         registries: frozenset[str] | None = None,
+        local_images: Iterable[str] = (),
         max_image_bytes: int = MAX_IMAGE_BYTES,
         max_workspace_files: int = MAX_FILES,
         engine: DockerEngine | None = None,
@@ -64,10 +65,11 @@ class DockerProvider:
             network: for jobs that may have one: "none" (refused), "hypernode" (made when missing), or an existing
                 network's name. The host's own network is refused.
             registries: host[:port] of those that may be pulled from; None: any with a public name.
+            local_images: images made on this machine that jobs may use.
         """
         self._engine = engine or DockerEngine(url)
         self._network = DockerNetwork(self._engine, network)
-        self._images = DockerImages(self._engine, registries=registries, max_bytes=max_image_bytes)
+        self._images = DockerImages(self._engine, registries=registries, local=local_images, max_bytes=max_image_bytes)
         self._followers = DockerFollowers(self._engine, max_files=max_workspace_files)
         self._starts: dict[str, asyncio.Task[Container]] = {}
 

@@ -19,6 +19,7 @@ async def open_provider(
     docker_url: str = DEFAULT_URL,
     docker_network: str = "none",
     registries: frozenset[str] | None = None,
+    local_images: frozenset[str] = frozenset(),
     allow_unisolated: bool = False,
 ) -> ContainerProvider:
     """The provider of this kind. Only "auto" talks to an engine here; the others do when they are first used.
@@ -42,7 +43,7 @@ async def open_provider(
         raise ConfigError(f"{kind!r} is no container runtime: use docker, process, mock or auto")
     from hypernode_worker.providers.docker_provider import DockerProvider
 
-    docker = DockerProvider(url=docker_url, network=docker_network, registries=registries)
+    docker = DockerProvider(url=docker_url, network=docker_network, registries=registries, local_images=local_images)
     if kind == "auto":
         try:
             await docker.check()

@@ -1,52 +1,15 @@
-"""Names of images, which strangers write: what is allowed, and what may be asked of which registry.
-
-The grammar is that of the distribution project's reference, as documented for `docker pull`.
-"""
+"""Which images jobs may have, which strangers name: from which registry, and which of those made on this machine."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
 
+from hypernode_worker.core.image_reference import ImageReference, parse_image_reference
 from hypernode_worker.errors import ImageUnavailable
 
-MAX_REFERENCE = 255 + 72
-"""Characters: a name of 255, and a digest."""
-
-_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_HOST = r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[0-9a-fA-F:]+\])"
-_REFERENCE = re.compile(
-    rf"(?:(?P<registry>{_HOST}(?::[0-9]{{1,5}})?)/)?(?P<path>{_COMPONENT}(?:/{_COMPONENT})*)"
-    r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
-)
 _IMAGE_ID = re.compile(r"sha256:[0-9a-f]{64}")
-_DEFAULT_REGISTRY = "docker.io"
-
-
-@dataclass(frozen=True, slots=True)
-class ImageReference:
-    """An image's name, taken apart.
-
-    Attributes:
-        repository: as the engine shows it: Docker Hub's registry and its 'library/' left out.
-        registry: host and port; 'docker.io' where the name has none.
-        tag: 'latest' where there is neither tag nor digest.
-    """
-
-    repository: str
-    registry: str
-    tag: str | None
-    digest: str | None
-
-    @property
-    def pull_name(self) -> tuple[str, str]:
-        """Repository, and digest or tag, as the engine's pull call wants them."""
-        return self.repository, self.digest or self.tag or "latest"
-
-    def __str__(self) -> str:
-        tag = f":{self.tag}" if self.tag else ""
-        return f"{self.repository}{tag}" + (f"@{self.digest}" if self.digest else "")
 
 
 def parse_image(text: str) -> ImageReference:
@@ -55,25 +18,10 @@ def parse_image(text: str) -> ImageReference:
     Raises:
         ImageUnavailable: not such a name.
     """
-    match = _REFERENCE.fullmatch(text) if len(text) <= MAX_REFERENCE else None
-    if match is None:
+    reference = parse_image_reference(text)
+    if reference is None:
         raise ImageUnavailable(f"{text[:120]!r} is no image's name: write it as [registry/]name[:tag][@sha256:digest]")
-    registry, path = match["registry"], match["path"]
-    if registry is not None and not _is_registry(registry):
-        registry, path = None, f"{registry}/{path}"
-        if not re.fullmatch(rf"{_COMPONENT}(?:/{_COMPONENT})*", path):
-            raise ImageUnavailable(f"{text[:120]!r} is no image's name: names of images are in lower case")
-    if registry in ("index.docker.io", _DEFAULT_REGISTRY):
-        registry = None
-    if registry is None:
-        path = path.removeprefix("library/")
-    tag, digest = match["tag"], match["digest"]
-    return ImageReference(
-        repository=path if registry is None else f"{registry}/{path}",
-        registry=registry or _DEFAULT_REGISTRY,
-        tag=tag if tag or digest else "latest",
-        digest=digest,
-    )
+    return reference
 
 
 def is_image_id(text: str) -> bool:
@@ -103,9 +51,24 @@ def verify_registry(reference: ImageReference, registries: frozenset[str] | None
         raise ImageUnavailable(f"{registry} is no public registry: use an image of a public one, by its name")
 
 
-def _is_registry(part: str) -> bool:
-    """Docker's rule for whether the first part of a name is a registry."""
-    return "." in part or ":" in part or part == "localhost"
+def verify_origin(reference: ImageReference, digests: Sequence[str], local: frozenset[str]) -> None:
+    """An image that is already on this machine may be given to a stranger's job.
+
+    What was built here may hold what its owner wouldn't publish, and a job's output is published. (An engine that keeps
+    images in containerd may show a digest for those too: there only the registry's name protects them.)
+
+    Args:
+        digests: repository@digest of each registry that the image is known to have come from.
+        local: names of images made on this machine that jobs may use, as str(ImageReference).
+
+    Raises:
+        ImageUnavailable: it may not.
+    """
+    if str(reference) not in local and not any(each.startswith(f"{reference.repository}@") for each in digests):
+        raise ImageUnavailable(
+            f"image {reference} was made on the node's own machine and isn't in its LOCAL_IMAGES: use an image of a "
+            "registry"
+        )
 
 
 def _is_address(host: str) -> bool:

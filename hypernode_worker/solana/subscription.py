@@ -12,7 +12,7 @@ import itertools
 import json
 from collections import Counter, deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from hypernode_worker.errors import EndpointDown
 from hypernode_worker.solana.endpoint import endpoint_name
@@ -33,12 +33,20 @@ FIRST_RETRY_S = 1.0
 MAX_RETRY_S = 30.0
 
 
+class Connection(Protocol):
+    """What subscriptions come over."""
+
+    def forget(self, subscription: SocketSubscription, unsubscribe: str) -> None:
+        """Ends a subscription at the endpoint too, without waiting for its answer."""
+        ...
+
+
 class SocketSubscription:
     """Notifications of one subscription, in order. See transport.Subscription."""
 
-    def __init__(self, socket: Socket, method: str) -> None:
+    def __init__(self, connection: Connection, method: str) -> None:
         self.id: int | None = None
-        self._socket = socket
+        self._connection = connection
         self.method = method
         self._waiting: deque[Json] = deque()
         self._ready = asyncio.Event()
@@ -67,7 +75,7 @@ class SocketSubscription:
 
     def close(self) -> None:
         self.end(EndpointDown(f"The subscription by {self.method} was closed."))
-        self._socket.forget(self, self.method.replace("Subscribe", "Unsubscribe"))
+        self._connection.forget(self, self.method.replace("Subscribe", "Unsubscribe"))
 
 
 class Socket:
@@ -230,7 +238,7 @@ class Socket:
         self._subscriptions.clear()
 
     def forget(self, subscription: SocketSubscription, unsubscribe: str) -> None:
-        """Ends a subscription at the endpoint too, without waiting for its answer."""
+        """See Connection."""
         if (
             subscription.id is None
             or self._subscriptions.pop(subscription.id, None) is None

@@ -63,7 +63,8 @@ class WalletActions(ProgramReader):
     async def _pay_out(self, job: Job, instruction: Instruction, verb: str, advice: dict[str, str]) -> Receipt:
         """Sends an instruction that pays. Token accounts of ours that are gone are made again in the same step."""
         instructions = [*(await self._own_accounts(job)), instruction]
-        return await self._sender.send(instructions, Intent(f"{verb} job {job.address}", advice=advice))
+        intent = Intent(f"{verb} job {job.address}", advice=advice, job=job.address)
+        return await self._sender.send(instructions, intent)
 
     async def _own_accounts(self, job: Job) -> list[Instruction]:
         """Makes the missing token accounts of payees for whom this wallet acts; strangers' rent isn't ours to pay."""

@@ -40,7 +40,7 @@ async def _alternate(world: World) -> tuple[list[float], list[float]]:
     market = await world.market()
     ours: list[float] = []
     docker: list[float] = []
-    async with world.worker("node", CONTAINER_RUNTIME="docker"), world.client() as client:
+    async with world.worker("node", CONTAINER_RUNTIME="docker", LOCAL_IMAGES=IMAGE), world.client() as client:
         for run in range(RUNS + 1):
             start = time.perf_counter()
             posted = await client.post(await client.prepare(DEFINITION, market=market))

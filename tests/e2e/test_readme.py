@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.chains import free_ports
+from tests.support.chains import SharedValidator, free_ports
 from tests.support.providers import IMAGE, import_busybox
 from tests.support.readme import blocks
 from tests.support.town import local_environment, make_passable
@@ -33,7 +33,7 @@ class Stranger:
         make_passable(folder)
         self.folder = folder
         self.port = free_ports(40)
-        self.environment = local_environment(folder, CONTAINER_RUNTIME=runtime)
+        self.environment = local_environment(folder, CONTAINER_RUNTIME=runtime, LOCAL_IMAGES=f"{IMAGE},{SMALL}")
         self.environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         self.replaced = {RPC: f"http://127.0.0.1:{self.port}"}
 
@@ -145,7 +145,8 @@ def test_a_market_on_localnet_with_plain_processes(tmp_path: Path) -> None:
 @pytest.mark.validator
 @pytest.mark.docker
 @pytest.mark.usefixtures("small_image")
-def test_a_market_on_the_real_validator_with_docker(tmp_path: Path) -> None:
+def test_a_market_on_the_real_validator_with_docker(tmp_path: Path, shared_validator: SharedValidator) -> None:
+    shared_validator.stop()  # the README starts its own, and each wants a core
     stranger = Stranger(tmp_path, "docker")
     port = stranger.port
     ports = f"--rpc-port {port} --faucet-port {port + 2} --gossip-port {port + 3}"

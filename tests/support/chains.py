@@ -1,4 +1,4 @@
-"""Running chains for tests: the localnet and the real validator, behind the same two URLs."""
+"""Running chains for tests: the localnet and the real validator, behind the same two URLs, the program in both."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncGenerator, Generator, Mapping
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from solders.pubkey import Pubkey
-
 from hypernode_worker.localnet import Localnet, LocalnetConfig
+from hypernode_worker.solana.artifact import PROGRAM_FILE
+from hypernode_worker.solana.program import LOCALNET_PROGRAM_ID
 
 _START_S = 60.0
 _PORTS_NEEDED = 40
@@ -32,31 +32,31 @@ class RunningChain:
 
 
 @asynccontextmanager
-async def localnet(programs: Mapping[Pubkey, Path]) -> AsyncGenerator[RunningChain]:
+async def localnet() -> AsyncGenerator[RunningChain]:
     """A localnet with real slots on free ports."""
-    async with Localnet(LocalnetConfig(port=0, programs=dict(programs))) as net:
+    async with Localnet(LocalnetConfig(port=0, programs={LOCALNET_PROGRAM_ID: PROGRAM_FILE})) as net:
         yield RunningChain(net.rpc_url, net.ws_url, False)
 
 
 @contextmanager
-def validator(ledger: Path, programs: Mapping[Pubkey, Path]) -> Generator[RunningChain]:
-    """The solana-test-validator on PATH, in a fresh folder, ended with the block.
+def validator(folder: Path) -> Generator[RunningChain]:
+    """The solana-test-validator on PATH, its ledger in a fresh folder, ended with the block.
 
     Raises:
         TimeoutError: it didn't answer in a minute.
     """
     first = free_ports(_PORTS_NEEDED)
     rpc, faucet, gossip, dynamic = first, first + 2, first + 3, first + 4
-    command = ["solana-test-validator", "--reset", "--quiet", "--ledger", str(ledger)]
+    command = ["solana-test-validator", "--reset", "--quiet", "--ledger", str(folder / "ledger")]
     command += ["--rpc-port", str(rpc), "--faucet-port", str(faucet), "--gossip-port", str(gossip)]
     command += ["--dynamic-port-range", f"{dynamic}-{first + _PORTS_NEEDED - 1}"]
-    for address, file in programs.items():
-        command += ["--bpf-program", str(address), str(file)]
-    with (ledger.parent / "validator.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+    command += ["--bpf-program", str(LOCALNET_PROGRAM_ID), str(PROGRAM_FILE)]
+    log = folder / "validator.log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
     try:
         url = f"http://127.0.0.1:{rpc}"
-        _wait(url, process, ledger.parent / "validator.log")
+        _wait(url, process, log)
         yield RunningChain(url, f"ws://127.0.0.1:{rpc + 1}", True)
     finally:
         process.terminate()
@@ -64,6 +64,29 @@ def validator(ledger: Path, programs: Mapping[Pubkey, Path]) -> Generator[Runnin
             process.wait(10)
         process.kill()
         process.wait()
+
+
+class SharedValidator:
+    """One validator for all tests that want one: its start takes ten seconds, and idle it keeps a whole core busy."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._running = contextlib.ExitStack()
+        self._chain: RunningChain | None = None
+        self._started = 0
+
+    def chain(self) -> RunningChain:
+        """The running one, started when it is first wanted."""
+        if self._chain is None:
+            self._started += 1
+            folder = self._folder / str(self._started)
+            folder.mkdir()
+            self._chain = self._running.enter_context(validator(folder))
+        return self._chain
+
+    def stop(self) -> None:
+        self._chain = None
+        self._running.close()
 
 
 def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

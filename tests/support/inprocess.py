@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
@@ -16,43 +16,12 @@ from hypernode_worker.solana.artifact import program_elf
 from hypernode_worker.solana.client import SolanaClient
 from hypernode_worker.solana.http_provider import read_answer, read_error
 from hypernode_worker.solana.program import LOCALNET_PROGRAM_ID, MarketsProgram
+from hypernode_worker.solana.subscription import SocketSubscription
 from hypernode_worker.solana.transport import DEFAULT_MAX_BYTES, Json
 
 SLOT_S = 0.4
 START = 1_700_000_000
 NAME = "http://inprocess"
-
-
-class InProcessSubscription:
-    """See transport.Subscription."""
-
-    def __init__(self, transport: InProcessTransport, method: str) -> None:
-        self.id: int | None = None
-        self._transport = transport
-        self._method = method
-        self._waiting: deque[Json] = deque()
-        self._ready = asyncio.Event()
-        self._ended: EndpointDown | None = None
-
-    async def next(self) -> Json:
-        while not self._waiting:
-            if self._ended is not None:
-                raise self._ended
-            self._ready.clear()
-            await self._ready.wait()
-        return self._waiting.popleft()
-
-    def put(self, result: Json) -> None:
-        self._waiting.append(result)
-        self._ready.set()
-
-    def end(self, why: str) -> None:
-        self._ended = self._ended or EndpointDown(why)
-        self._ready.set()
-
-    def close(self) -> None:
-        self.end("closed")
-        self._transport.forget(self, self._method.replace("Subscribe", "Unsubscribe"))
 
 
 class InProcessTransport:
@@ -74,8 +43,8 @@ class InProcessTransport:
         self._calls: Counter[str] = Counter()
         self._connection = subscriptions.connect(self._receive)
         self._ids = 0
-        self._answers: dict[int, tuple[asyncio.Future[int], InProcessSubscription]] = {}
-        self._open: dict[int, InProcessSubscription] = {}
+        self._answers: dict[int, tuple[asyncio.Future[int], SocketSubscription]] = {}
+        self._open: dict[int, SocketSubscription] = {}
 
     @property
     def name(self) -> str:
@@ -105,11 +74,11 @@ class InProcessTransport:
         assert len(text) <= max_bytes, f"{method} answered with {len(text)} bytes"
         return read_answer(text, 1, method, NAME)
 
-    async def subscribe(self, method: str, params: Sequence[Json]) -> InProcessSubscription:
+    async def subscribe(self, method: str, params: Sequence[Json]) -> SocketSubscription:
         self._calls[method] += 1
         if self.down or self.push_down:
             raise EndpointDown(f"The endpoint {NAME} takes no subscriptions.")
-        subscription = InProcessSubscription(self, method)
+        subscription = SocketSubscription(self, method)
         self._ids += 1
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._answers[self._ids] = (answer, subscription)
@@ -142,10 +111,10 @@ class InProcessTransport:
         self._connection.close()
         self._connection = self._all.connect(self._receive)
         for subscription in list(self._open.values()):
-            subscription.end(f"The endpoint {NAME} closed the connection.")
+            subscription.end(EndpointDown(f"The endpoint {NAME} closed the connection."))
         self._open.clear()
 
-    def forget(self, subscription: InProcessSubscription, unsubscribe: str) -> None:
+    def forget(self, subscription: SocketSubscription, unsubscribe: str) -> None:
         if subscription.id is not None and self._open.pop(subscription.id, None) is not None:
             self._ids += 1
             self._ask(unsubscribe, [subscription.id])

@@ -24,6 +24,7 @@ from hypernode_worker.core.accounts import (
 from hypernode_worker.core.types import Cid
 from hypernode_worker.solana.addresses import token_address
 from hypernode_worker.solana.program import Payees
+from tests.support.accounts import make_specs
 from tests.support.svm import Landed, Svm
 
 CID = Cid.of(b"a definition")
@@ -31,8 +32,7 @@ RESULT = Cid.of(b"a result")
 DIGEST = bytes(range(32))
 TOKENS = 1_000_000_000_000
 
-SPECS = NodeSpecs(
-    isolation=1,
+SPECS = make_specs(
     gpu_vendor=1,
     gpu_count=2,
     country=b"DE",
@@ -40,7 +40,6 @@ SPECS = NodeSpecs(
     ram_mb=64_000,
     disk_gb=500,
     cpu_cores=16,
-    frameworks=0b11111,
     specs_cid=Cid.of(b"specs"),
 )
 

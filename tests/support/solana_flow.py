@@ -6,25 +6,15 @@ import itertools
 
 from solders.pubkey import Pubkey
 
-from hypernode_worker.core.accounts import NATIVE_MINT, Job, Market, MarketTerms, NodeSpecs, Requirements
+from hypernode_worker.core.accounts import NATIVE_MINT, Job, Market, MarketTerms, Requirements
 from hypernode_worker.core.ports import Receipt
 from hypernode_worker.core.types import Cid
 from hypernode_worker.solana.client import SolanaClient
+from tests.support.accounts import make_specs
 
 DEFINITION = Cid.of(b"a definition")
 RESULT = Cid.of(b"a result")
-SPECS = NodeSpecs(
-    isolation=1,
-    gpu_vendor=0,
-    gpu_count=0,
-    country=b"\0\0",
-    vram_mb=0,
-    ram_mb=16_000,
-    disk_gb=100,
-    cpu_cores=8,
-    frameworks=0b11111,
-    specs_cid=None,
-)
+SPECS = make_specs()
 _nonces = itertools.count(1)
 
 

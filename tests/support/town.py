@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.support.providers import IMAGE
+
 COMMAND = [sys.executable, "-m", "hypernode_worker.cli.main"]
 
 
@@ -33,6 +35,7 @@ def local_environment(home: Path, **settings: str) -> dict[str, str]:
         "IPFS_GATEWAY": "none",
         "CONTAINER_RUNTIME": "process",
         "ALLOW_UNISOLATED": "true",
+        "LOCAL_IMAGES": IMAGE,
         **settings,
     }
 

@@ -56,14 +56,21 @@ _OPTIONS = {
     "start_credit": _Option("Credit of a new node; 50: normal trust.", "75"),
     "credit_pay": _Option("Pay in base units that earns a point of credit.", "60 x min-price", str, "AMOUNT"),
     "claim_spread_slots": _Option(
-        "Slots over which nodes' claims are spread; 24 for hundreds of nodes.", "0", max=65_535
+        "Slots over which nodes' claims are spread, so that they don't all pay for the same race. 0: first to come. "
+        "For N idle nodes 2 x log2(N) + 4: 12 for ten, 18 for a hundred, 24 for a thousand; a job then waits 3 to 5 "
+        "seconds for its node.",
+        "0",
+        max=65_535,
     ),
     "min_stake": _Option("Stake without which a node can't claim, in base units.", "0", str, "AMOUNT"),
     "lock_per_job": _Option("Stake that each job locks while it is open, in base units.", "0", str, "AMOUNT"),
     "slash_bps": _Option("Of that, what a lost job costs at most, in 1/100 %.", "1000"),
     "unstake_cooldown": _Option("Seconds until stake that is asked back can be taken.", "86400"),
 }
-_NETWORK_HELP = "Jobs may use the network, where nodes allow it."
+_FLAGS = {
+    "network": "Jobs may use the network, where nodes allow it.",
+    "pinned": "Results must be pinned: nodes without Kubo or a pinning service claim none.",
+}
 
 
 def with_terms(*, defaults: bool) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -76,7 +83,8 @@ def with_terms(*, defaults: bool) -> Callable[[Callable[..., None]], Callable[..
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         own = [p for p in inspect.signature(function, eval_str=True).parameters.values() if p.name != "given"]
         added = {name: _annotation(name, option, defaults=defaults) for name, option in _OPTIONS.items()}
-        added["network"] = Annotated[bool | None, typer.Option("--network/--no-network", help=_NETWORK_HELP)]
+        for name, help_text in _FLAGS.items():
+            added[name] = Annotated[bool | None, typer.Option(f"--{name}/--no-{name}", help=help_text)]
 
         @functools.wraps(function)
         def wrapper(invocation: Invocation, /, **options: Any) -> None:
@@ -112,7 +120,7 @@ def changed_terms(terms: MarketTerms, given: Mapping[str, Any], *, native: bool)
     """The terms with what was given in place of theirs. Raises ConfigError for what can't be read."""
     from dataclasses import replace
 
-    from hypernode_worker.core.accounts import FLAG_NETWORK
+    from hypernode_worker.core.accounts import FLAG_NETWORK, FLAG_PINNED
 
     changes: dict[str, Any] = dict(given)
     for name in ("arbiter", "fee_receiver"):
@@ -124,9 +132,11 @@ def changed_terms(terms: MarketTerms, given: Mapping[str, Any], *, native: bool)
     for name in ("min_price", "credit_pay"):
         if name in given:
             changes[name] = read_price(given[name], native=native, flag=_flag(name))
-    if (network := changes.pop("network", None)) is not None:
-        changes["flags"] = terms.flags | FLAG_NETWORK if network else terms.flags & ~FLAG_NETWORK
-    return replace(terms, **changes)
+    flags = terms.flags
+    for name, bit in (("network", FLAG_NETWORK), ("pinned", FLAG_PINNED)):
+        if (wanted := changes.pop(name, None)) is not None:
+            flags = flags | bit if wanted else flags & ~bit
+    return replace(terms, **changes, flags=flags)
 
 
 def _flag(name: str) -> str:

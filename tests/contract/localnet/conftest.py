@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -13,32 +13,10 @@ from solana.rpc.async_api import AsyncClient
 from solana.rpc.commitment import Confirmed
 from solders.keypair import Keypair
 
-from hypernode_worker.solana.artifact import PROGRAM_FILE
-from hypernode_worker.solana.program import LOCALNET_PROGRAM_ID
-from tests.support.chains import RunningChain, localnet, validator
+from tests.support.chains import RunningChain
 from tests.support.transactions import SOL
 
-PROGRAMS = {LOCALNET_PROGRAM_ID: Path(PROGRAM_FILE)}
 JS = Path(__file__).parents[2] / "support" / "js"
-_CHAINS = ["localnet", pytest.param("validator", marks=pytest.mark.validator)]
-
-
-@pytest.fixture(scope="package")
-def real_chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningChain]:
-    """One validator for all tests of this folder: its start takes ten seconds, and idle it takes half a core."""
-    with validator(tmp_path_factory.mktemp("validator") / "ledger", PROGRAMS) as chain:
-        yield chain
-
-
-@pytest.fixture
-async def our_chain() -> AsyncIterator[RunningChain]:
-    async with localnet(PROGRAMS) as chain:
-        yield chain
-
-
-@pytest.fixture(params=_CHAINS)
-def chain(request: pytest.FixtureRequest) -> RunningChain:
-    return request.getfixturevalue("our_chain" if request.param == "localnet" else "real_chain")
 
 
 @pytest.fixture

@@ -223,10 +223,10 @@ def shape(value: Any, name: str = "") -> Any:
     return type(value).__name__
 
 
-async def test_answers_are_alike(our_chain: RunningChain, real_chain: RunningChain) -> None:
+async def test_answers_are_alike(localnet_chain: RunningChain, validator_chain: RunningChain) -> None:
     async with aiohttp.ClientSession() as http:
-        ours = await Party(our_chain, http).prepare()
-        real = await Party(real_chain, http).prepare()
+        ours = await Party(localnet_chain, http).prepare()
+        real = await Party(validator_chain, http).prepare()
         different: dict[str, Any] = {}
         for name, (method, params) in REQUESTS.items():
             here = shape(await ours.call(method, *params(ours)))

@@ -42,7 +42,7 @@ class DockerHarness:
         pass
 
     def open(self) -> ContainerProvider:
-        return DockerProvider(max_workspace_files=2000)
+        return DockerProvider(max_workspace_files=2000, local_images=[IMAGE])
 
     def leftovers(self, node: str) -> list[str]:
         return docker_leftovers(node)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from solders.pubkey import Pubkey
 
-from hypernode_worker.core.accounts import FLAG_NETWORK, NATIVE_MINT
+from hypernode_worker.core.accounts import FLAG_NETWORK, FLAG_PINNED, NATIVE_MINT
 from hypernode_worker.solana.addresses import token_address
 from tests.support.clocked_town import ClockedTown
 
@@ -36,9 +36,13 @@ def typed(terms: dict[str, int]) -> list[str]:
 
 def test_every_term_reaches_the_chain(town: ClockedTown) -> None:
     mint = town.new_mint()
-    market = town.new_market(*typed(EVERY_TERM), "--arbiter", SOMEONE, "--stake-mint", mint, "--network")
+    market = town.new_market(*typed(EVERY_TERM), "--arbiter", SOMEONE, "--stake-mint", mint, "--network", "--pinned")
     assert {name: getattr(market.terms, name) for name in EVERY_TERM} == EVERY_TERM
-    assert (str(market.terms.arbiter), str(market.stake_mint), market.terms.flags) == (SOMEONE, mint, FLAG_NETWORK)
+    assert (str(market.terms.arbiter), str(market.stake_mint), market.terms.flags) == (
+        SOMEONE,
+        mint,
+        FLAG_NETWORK | FLAG_PINNED,
+    )
     assert market.terms.fee_receiver == town.key("owner").pubkey()
     assert "each job locks 5, of which losing it costs 50 %" in town.run("owner", "market", "show")
 

@@ -37,7 +37,7 @@ def real_world(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
     def provider() -> ContainerProvider:
         if request.param == "docker":
             import_busybox()
-            return DockerProvider()
+            return DockerProvider(local_images=[IMAGE])
         return ProcessProvider(state_dir=tmp_path / "provider")
 
     @asynccontextmanager

@@ -31,7 +31,7 @@ class RealDocker:
     image: str | None = IMAGE
 
     def open(self) -> DockerProvider:
-        return DockerProvider()
+        return DockerProvider(local_images=[IMAGE, HOSTILE])
 
     def leftovers(self, node: str) -> list[str]:
         return docker_leftovers(node)
@@ -269,6 +269,20 @@ async def test_a_pulled_image_is_pinned_by_its_digest(bench: Bench, registry: st
     await provider.close()
 
 
+async def test_what_was_built_on_this_machine_is_not_given_to_strangers(busybox: str) -> None:
+    private = "hypernode-test/private:1"
+    docker("tag", busybox, private)
+    try:
+        careful, told = DockerProvider(), DockerProvider(local_images=[private])
+        with pytest.raises(ImageUnavailable, match="LOCAL_IMAGES"):
+            await careful.prepare(private, timeout_s=10)
+        assert (await told.prepare(private, timeout_s=10)).startswith("sha256:")
+        await careful.close()
+        await told.close()
+    finally:
+        docker("rmi", private)
+
+
 async def test_pulls_are_bounded(registry: str) -> None:
     host = registry.split("/")[0]
     small = DockerProvider(registries=frozenset({host}), max_image_bytes=10_000)
@@ -276,6 +290,7 @@ async def test_pulls_are_bounded(registry: str) -> None:
         await small.prepare(registry, timeout_s=30)
     assert not await small.has_image(registry)
     await small.close()
+    docker("pull", "-q", registry)
     default = DockerProvider()
     with pytest.raises(ImageUnavailable, match="public"):
         await default.prepare(registry, timeout_s=30)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from solana.rpc.async_api import AsyncClient
@@ -20,7 +19,7 @@ from hypernode_worker.errors import AccountMissing
 from hypernode_worker.solana.addresses import create_token_account, token_address
 from hypernode_worker.solana.client import SolanaClient, open_chain
 from hypernode_worker.solana.program import MarketsProgram
-from tests.support.solana_chains import ChainUrls, run_localnet, run_validator
+from tests.support.chains import RunningChain
 from tests.support.solana_flow import RESULT, post, register
 from tests.support.transactions import SOL, make_mint, mint_to, signed
 
@@ -28,13 +27,6 @@ HASH = bytes(range(32))
 SAVINGS = 1_000_000
 STAKE = 5_000
 PROGRAM = MarketsProgram()
-
-
-@pytest.fixture(params=["localnet", pytest.param("validator", marks=[pytest.mark.validator, pytest.mark.timeout(300)])])
-async def chain(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ChainUrls]:
-    running = run_localnet() if request.param == "localnet" else run_validator(tmp_path)
-    async with running as urls:
-        yield urls
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +84,7 @@ async def _make_money(rpc: AsyncClient, payer: Keypair, owners: tuple[Keypair, .
 
 
 @pytest.fixture
-async def who(chain: ChainUrls) -> AsyncIterator[Parties]:
+async def who(chain: RunningChain) -> AsyncIterator[Parties]:
     keys = (Keypair(), Keypair(), Keypair())
     async with contextlib.AsyncExitStack() as stack:
         rpc = await stack.enter_async_context(AsyncClient(chain.rpc_url, Confirmed))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hypernode_worker.core.accounts import Framework, GpuVendor, Requirements, Trust
 from hypernode_worker.core.definition import MAX_BYTES, JobDefinition
-from hypernode_worker.core.image_reference import is_image_reference
+from hypernode_worker.core.image_reference import parse_image_reference
 from hypernode_worker.core.secret_like import secret_like
 from hypernode_worker.core.types import Cid
 from hypernode_worker.errors import DefinitionInvalid
@@ -176,11 +176,11 @@ def test_secrets_are_told_by_name_or_value() -> None:
 
 @pytest.mark.parametrize("text", ["busybox", "python:3.12-slim", "a/b/c", "localhost:5000/x", "x@sha256:" + "a" * 64])
 def test_image_references(text: str) -> None:
-    assert is_image_reference(text)
+    assert parse_image_reference(text) is not None
 
 
 @pytest.mark.parametrize(
     "text", ["", "a/B", "-x", "a:b:c:", "a" * 600, "0" * 64, "x@sha256:12", "a-" * 250, "--privileged"]
 )
 def test_what_is_no_image_reference(text: str) -> None:
-    assert not is_image_reference(text)
+    assert parse_image_reference(text) is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hypernode_worker.core.definition import FrameworkName, JobDefinition
-from hypernode_worker.core.image_reference import is_image_reference
+from hypernode_worker.core.image_reference import parse_image_reference
 from hypernode_worker.frameworks import all_bits, framework, image_of
 
 SEED_IMAGES = {
@@ -25,7 +25,7 @@ def test_each_framework_is_whole() -> None:
     assert len({spec.bit for spec in specs}) == len(specs)
     assert all_bits() == 0b11111
     for spec in specs:
-        assert is_image_reference(spec.image)
+        assert parse_image_reference(spec.image) is not None
         assert bool(spec.default_command) == (spec.name is not FrameworkName.CUSTOM)
 
 
