@@ -140,7 +140,7 @@ class ProgramReader:
         infos, _ = await self._rpc.program_accounts(
             self._program.id,
             queue_filters(market, JobState.QUEUED),
-            length=QUEUED_BYTES,
+            part=range(QUEUED_BYTES),
             max_bytes=QUEUE_MAX_BYTES,
         )
         found = [self.decode_queued(market, info) for info in infos]

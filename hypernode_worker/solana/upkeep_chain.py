@@ -43,13 +43,13 @@ class UpkeepReader(ProgramReader):
     ) -> list[tuple[Pubkey, dict[str, int]]]:
         """Of each account the 64-bit fields from `first` to `last`, by name; they lie side by side."""
         offsets = codec().accounts[kind].offsets(DISCRIMINATOR_BYTES)
-        start, end = offsets[first], offsets[last] + _NUMBER_BYTES
-        places = {name: at - start for name, at in offsets.items() if start <= at < end}
-        infos, _ = await self._rpc.program_accounts(self._program.id, filters, offset=start, length=end - start)
+        part = range(offsets[first], offsets[last] + _NUMBER_BYTES)
+        places = {name: at - part.start for name, at in offsets.items() if at in part}
+        infos, _ = await self._rpc.program_accounts(self._program.id, filters, part=part)
         return [
             (info.address, {name: _number(info.data, at) for name, at in places.items()})
             for info in infos
-            if len(info.data) == end - start
+            if len(info.data) == len(part)
         ]
 
 
