@@ -65,7 +65,7 @@ class Reconciler:
         """Each minute until the worker drains; the first time as soon as what was sent before a restart has ended."""
         context = self._context
         await self._follow_up()
-        looks, pause_s = 0, 0.0 if self._left_open() else LOOK_EVERY_S
+        looks, pause_s = 0, 0.0 if self._left_open() and not self._doubted else LOOK_EVERY_S
         while not await context.stop.wait(pause_s):
             looks, pause_s = looks + 1, LOOK_EVERY_S
             try:
@@ -115,7 +115,8 @@ class Reconciler:
             may_land=record is not None and context.chain.may_land(record.job),
         )
         verdict = reconcile(seen)
-        if verdict is Verdict.LEAVE or not is_doubtful(seen) or name in self._doubted or self._up_to_date():
+        settled = verdict in (Verdict.LEAVE, Verdict.WAIT) or not is_doubtful(seen)
+        if settled or name in self._doubted or self._up_to_date():
             self._doubted -= {name}
             return verdict
         self._doubted |= {name}

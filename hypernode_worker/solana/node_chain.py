@@ -61,7 +61,7 @@ class NodeActions(WalletActions):
         instruction = self._program.work_job(self.wallet, job, begin=begin)
         advice = {"StakeTooLow": "'hypernode-worker stake show' tells what is missing, 'stake add' adds it"}
         intent = Intent(f"claim job {job.address}", advice=advice, job=job.address)
-        return await self._sender.send([instruction], intent)
+        return await self._sender.send([instruction], intent, newest=True)
 
     async def begin_job(self, job: Job) -> Receipt:
         instruction = self._program.begin_job(self.wallet, job)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
@@ -27,30 +25,19 @@ from hypernode_worker.solana.instruction_builder import LOCALNET_PROGRAM_ID as L
 from hypernode_worker.solana.instruction_builder import InstructionBuilder, Payees, given, holder
 from hypernode_worker.solana.records import account_from, queued_from
 
-LAST_NODE_WAITS_SLOTS = 150
-"""How many slots after everyone else a job's last node may claim it again."""
-
 _NONE = Pubkey.default()
-
-
-def open_slot(job: Pubkey, node: Pubkey, queued_slot: int, spread: int, last_node: Pubkey) -> int:
-    """The first slot in which a node may claim a job that was queued in `queued_slot`.
-
-    Args:
-        spread: the job's claim_spread_slots; nodes' openings double every two slots until all may claim.
-        last_node: the job's node field: who had it last waits until everyone else has had a chance.
-    """
-    if node == last_node:
-        return queued_slot + spread + LAST_NODE_WAITS_SLOTS
-    digest = hashlib.sha256(bytes(job) + bytes(node) + queued_slot.to_bytes(8, "little")).digest()
-    h = int.from_bytes(digest[:8], "little")
-    return queued_slot + max(0, spread - 2 * (64 - h.bit_length()) - (h & 1))
 
 
 def error_name(code: int) -> str | None:
     """Name of one of the program's errors, None for a code that it doesn't have."""
     spec = codec().idl.errors.get(code)
     return spec.name if spec else None
+
+
+def error_message(code: int) -> str | None:
+    """The sentence of one of the program's errors, None for a code that it doesn't have."""
+    spec = codec().idl.errors.get(code)
+    return spec.message if spec else None
 
 
 class MarketsProgram(InstructionBuilder):

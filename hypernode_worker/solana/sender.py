@@ -93,10 +93,14 @@ class Sender:
                     if sent.key in self._unsettled:
                         await self._follow(sent.key, self._unsettled[sent.key], Intent(sent.what, job=sent.job))
 
-    async def send(self, instructions: Sequence[Instruction], intent: Intent) -> Receipt:
+    async def send(self, instructions: Sequence[Instruction], intent: Intent, *, newest: bool = False) -> Receipt:
         """Returns once it is confirmed without an error.
 
         May be repeated: while an earlier transaction with the same instructions may still land, that one is followed.
+
+        Args:
+            newest: simulate on the latest block's state, confirmed or not: where others want the same, a race that is
+                lost already is seen sooner.
 
         Raises:
             TransactionFailed (ProgramError, InsufficientFunds): refused in simulation, or landed with an error.
@@ -108,28 +112,34 @@ class Sender:
         lock = self._locks.setdefault(key, asyncio.Lock())
         try:
             async with lock:
-                return await self._send(key, body, intent)
+                return await self._send(key, body, intent, newest=newest)
         finally:
             if not lock.locked() and key not in self._unsettled:
                 self._locks.pop(key, None)
 
-    async def _send(self, key: bytes, body: tuple[Instruction, ...], intent: Intent) -> Receipt:
+    async def _send(self, key: bytes, body: tuple[Instruction, ...], intent: Intent, *, newest: bool) -> Receipt:
         earlier = self._unsettled.get(key)
         if earlier is not None:
             try:
                 return await self._follow(key, earlier, intent)
             except TransactionExpired:
                 pass  # it is certain now that the earlier one never lands
-        signed = await self._prepare(body, intent)
+        signed = await self._prepare(body, intent, newest=newest)
         if self._log is not None:
             height, fee = signed.last_valid_block_height, signed.fee_lamports
             self._log.sent(SentTransaction(key, intent.what, intent.job, signed.signature, signed.wire, height, fee))
         self._unsettled[key] = signed
         return await self._follow(key, signed, intent)
 
-    async def _prepare(self, body: tuple[Instruction, ...], intent: Intent) -> Signed:
-        simulation = await self._simulate(body, intent)
-        blockhash = simulation.blockhash or await self._rpc.blockhash()
+    async def _prepare(self, body: tuple[Instruction, ...], intent: Intent, *, newest: bool) -> Signed:
+        if newest:
+            # The hash of a block that is dropped later would leave the transaction waiting for its end in vain.
+            simulation, blockhash = await asyncio.gather(
+                self._simulate(body, intent, newest=True), self._rpc.blockhash()
+            )
+        else:
+            simulation = await self._simulate(body, intent)
+            blockhash = simulation.blockhash or await self._rpc.blockhash()
         units = unit_limit(simulation.units)
         writable = [m.pubkey for i in body for m in i.accounts if m.is_writable]
         price = await self._fees.price(units, writable)
@@ -141,10 +151,10 @@ class Sender:
         self._recent.append(signed.signature)
         return signed
 
-    async def _simulate(self, body: tuple[Instruction, ...], intent: Intent) -> Simulation:
+    async def _simulate(self, body: tuple[Instruction, ...], intent: Intent, *, newest: bool = False) -> Simulation:
         instructions = (set_compute_unit_limit(MAX_UNITS), *body)
         message = Message(instructions, self._wallet.pubkey())
-        simulation = await self._rpc.simulate(bytes(Transaction.new_unsigned(message)))
+        simulation = await self._rpc.simulate(bytes(Transaction.new_unsigned(message)), newest=newest)
         if simulation.err is not None:
             programs = tuple(instruction.program_id for instruction in instructions)
             raise self._error(simulation.err, programs, intent, logs=simulation.logs)

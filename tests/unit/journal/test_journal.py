@@ -110,8 +110,9 @@ def test_a_damaged_journal_is_set_aside(tmp_path: Path, damage: str) -> None:
     path.write_bytes(bad[damage])
 
     again = SqliteJournal(path)
-    assert again.set_aside == tmp_path / "journal.db.damaged-1"
-    assert again.set_aside.read_bytes() == bad[damage]
+    aside = tmp_path / "journal.db.damaged-1"
+    assert again.set_aside == aside
+    assert aside.read_bytes() == bad[damage]
     assert not again.open_runs()
     again.close()
     path.write_bytes(bad[damage])
