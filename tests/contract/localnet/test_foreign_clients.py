@@ -13,8 +13,8 @@ import pytest
 from solders.pubkey import Pubkey
 
 from hypernode_worker.core.accounts import Job, JobState, Node, NodeState, Reason
+from hypernode_worker.core.claim_window import LAST_NODE_WAITS_SLOTS
 from hypernode_worker.core.types import Cid
-from hypernode_worker.solana.program import LAST_NODE_WAITS_SLOTS
 from tests.support.foreign_stage import PROGRAM, TOKENS, Stage, stage
 
 CLIENTS = [
