@@ -16,11 +16,16 @@ from solders.transaction_metadata import FailedTransactionMetadata
 
 from hypernode_worker.core.accounts import Job, Market, Node
 from hypernode_worker.solana.addresses import SYSTEM_PROGRAM, TOKEN_PROGRAM
-from hypernode_worker.solana.program import MarketsProgram
+from hypernode_worker.solana.program import MarketsProgram, error_name
 from tests.support.histories.books import TOKEN_ACCOUNT_BYTES, Record, Token
 from tests.support.svm import program_bytes
 
 PROGRAMS = (SYSTEM_PROGRAM, TOKEN_PROGRAM)
+ACCEPTED = "accepted"
+# What the System and the Token program answer: too little money, another mint, another owner, a frozen account.
+FOREIGN = {1: "insufficient funds", 3: "mint mismatch", 4: "owner mismatch", 17: "account frozen"}
+# What the runtime answers: a call with a signature or a write that its caller hasn't got, a wallet left below rent.
+BY_THE_RUNTIME = ("PrivilegeEscalation", "InsufficientFundsForRent", "MissingRequiredSignature")
 _MINT_BYTES = 82
 _SUPPLY = slice(36, 44)
 _LIVE, _FROZEN = 1, 2
@@ -28,7 +33,7 @@ _LIVE, _FROZEN = 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the chain answered: `code` is the program's own error, `why` the SVM's words; both None when it landed."""
+    """What the chain answered: `code` is a program's error, `why` the SVM's words; both None when it landed."""
 
     code: int | None
     why: str | None
@@ -37,6 +42,15 @@ class Outcome:
     @property
     def landed(self) -> bool:
         return self.why is None
+
+    @property
+    def answer(self) -> str | None:
+        """"accepted", or the error's name; None for an error that nobody has written down."""
+        if self.why is None:
+            return ACCEPTED
+        if self.code is not None:
+            return error_name(self.code) or FOREIGN.get(self.code)
+        return next((word for word in BY_THE_RUNTIME if word in self.why), None)
 
 
 class Chain:
@@ -134,15 +148,16 @@ class Chain:
         self.put(key, data, self.program.id, self.lamports[key])
 
 
-def kinds(record: Record) -> tuple[bytes, ...]:
-    """The seeds of an account's address, from its own fields."""
+def address_of(record: Record, program: Pubkey) -> tuple[Pubkey, int]:
+    """Where an account's own fields say that it stands, and the bump."""
     match record:
         case Market():
-            return (b"market", bytes(record.authority), record.market_id.to_bytes(8, "little"))
+            seeds = [b"market", bytes(record.authority), record.market_id.to_bytes(8, "little")]
         case Node():
-            return (b"node", bytes(record.market), bytes(record.authority))
+            seeds = [b"node", bytes(record.market), bytes(record.authority)]
         case Job():
-            return (b"job", bytes(record.market), bytes(record.client), record.nonce.to_bytes(8, "little"))
+            seeds = [b"job", bytes(record.market), bytes(record.client), record.nonce.to_bytes(8, "little")]
+    return Pubkey.find_program_address(seeds, program)
 
 
 def _token(data: bytes) -> Token:

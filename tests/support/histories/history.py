@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from solders.instruction import Instruction
@@ -12,19 +13,18 @@ from solders.pubkey import Pubkey
 
 from hypernode_worker.core.accounts import Job, JobState, Market, Node
 from hypernode_worker.solana.addresses import token_address
-from hypernode_worker.solana.program import error_name
 from tests.support.histories import job_rules, market_rules
+from tests.support.histories.chain import ACCEPTED
 from tests.support.histories.books import Draft, Forbidden, Told
 from tests.support.histories.invariants import INVARIANTS, Before, Step
 from tests.support.histories.moves import WEIGHTS, Moves, NothingToDo
 from tests.support.histories.town import Town
 
 DAY = 86_400
-ACCEPTED = "accepted"
 RULES: dict[str, Callable[[Draft], None]] = {
     name: getattr(market_rules, name, None) or getattr(job_rules, name) for name in WEIGHTS
 }
-FATES = ("wait", "deadline", "halt", "payee", "gift", "years")
+FATES = ("wait", "wait", "deadline", "halt", "payee", "payee", "gift", "age", "years")
 
 
 @dataclass(slots=True)
@@ -45,20 +45,20 @@ class History:
         self.moves = Moves(self.town, self.dice)
         for name, times in (("create_market", 8), ("register_node", 14), ("stake", 14)):
             for _ in range(times):
-                self.act(name)
+                with suppress(NothingToDo):
+                    self.act(name)
 
     def step(self) -> None:
         """One step: mostly an instruction."""
-        if self.dice.random() < 0.12:
-            self.fate(self.dice.choice(FATES))
-        else:
-            self.act(self.dice.choices(_NAMES, _SHARES)[0])
+        with suppress(NothingToDo):
+            if self.dice.random() < 0.12:
+                self.fate(self.dice.choice(FATES))
+            else:
+                self.act(self.dice.choices(_NAMES, _SHARES)[0])
 
     def act(self, name: str) -> None:
-        try:
-            made = getattr(self.moves, name)()
-        except NothingToDo:
-            return
+        """Raises NothingToDo where there is nothing that the instruction could be about."""
+        made = getattr(self.moves, name)()
         if self.dice.randrange(100) < self.moves.wild:
             made = self.moves.spoil(made)
         self.run(name, made)
@@ -78,7 +78,7 @@ class History:
         outcome = chain.send(instruction)
         chain.look(touched)
         self.steps += 1
-        answer = ACCEPTED if outcome.landed else (outcome.code and error_name(outcome.code)) or str(outcome.why)
+        answer = outcome.answer or str(outcome.why)
         self.answers[name, answer] += 1
         said = f"{name}: the chain says {answer}, the rules say {why or ACCEPTED}"
         assert outcome.landed == (not why), said + "\n" + "\n".join([str(told.args), str(told.keys), *outcome.logs])
@@ -105,6 +105,8 @@ class History:
                 self._payee()
             case "gift":
                 self._gift()
+            case "age":
+                town.age(self.moves.some(Node))
             case _ if dice.random() < 0.03:
                 town.wait(90 * DAY, 200 * DAY)
             case _:
@@ -115,7 +117,8 @@ class History:
         """To the last moment before a deadline, or the first after it."""
         jobs = [job for job in self.town.books.of(Job) if not job.state.terminal]
         if jobs:
-            job, early = self.dice.choice(jobs), self.dice.choice(((0, 0), (0, 0), (1, 0), (0, 1)))
+            first = min(jobs, key=lambda job: job.deadline)
+            job, early = self.dice.choice((first, first, first, *jobs[:1])), self.dice.choice(((0, 0), (1, 0), (0, 1)))
             self.town.wait_for(job.deadline - early[0], job.deadline_slot - early[1])
 
     def _payee(self) -> None:

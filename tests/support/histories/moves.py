@@ -23,6 +23,7 @@ from hypernode_worker.core.accounts import (
 )
 from hypernode_worker.core.types import Cid
 from tests.support.histories.books import U64, Kind
+from tests.support.histories.job_rules import KEEP_OWED
 from tests.support.histories.market_rules import MONTH
 from tests.support.histories.town import STAKES, Town
 from tests.support.svm import SOL
@@ -31,6 +32,8 @@ CIDS = [Cid.of(bytes([n])) for n in range(4)]
 SHARES = (0, 1, 100, 4_999, 5_000, 9_999, 10_000)
 CLAIMED, RUNNING, QUEUED = JobState.CLAIMED, JobState.RUNNING, JobState.QUEUED
 SUBMITTED, DISPUTED = JobState.SUBMITTED, JobState.DISPUTED
+# More jobs at once make a history slow, and no state is reached by more.
+MANY = 40
 ENDED = (JobState.SETTLED, JobState.CANCELLED, JobState.EXPIRED)
 
 
@@ -56,9 +59,16 @@ class Moves:
         return self.dice.choice(found)
 
     def job(self, *states: JobState) -> Job:
-        """A job in one of these states, else any."""
-        fitting = [job for job in self.town.books.of(Job) if job.state in states]
-        return self.dice.choice(fitting) if fitting and not self.odd() else self.some(Job)
+        """A job in one of these states; sometimes any."""
+        return self.one_of([job for job in self.town.books.of(Job) if job.state in states], Job)
+
+    def one_of(self, fitting: list[Kind], kind: type[Kind]) -> Kind:
+        """One of those that fit; sometimes any, so that the rest is refused too."""
+        if self.odd():
+            return self.some(kind)
+        if not fitting:
+            raise NothingToDo
+        return self.dice.choice(fitting)
 
     def who(self, key: Pubkey) -> Pubkey:
         return self.dice.choice(self.town.wallets) if self.odd() else key
@@ -98,7 +108,8 @@ class Moves:
 
     def create_market(self) -> Instruction:
         first, huge, stakes = self.town.mints
-        number = self.dice.randrange(6)
+        ids = {market.market_id for market in self.town.books.of(Market)}
+        number = self.dice.choice(list(range(6) if self.odd() else set(range(6)) - ids) or [0])
         payment = (NATIVE_MINT, NATIVE_MINT, first, first, huge, stakes)[number]
         stake = (NATIVE_MINT, stakes, stakes, NATIVE_MINT, stakes, stakes)[number]
         terms = self.terms(stake != NATIVE_MINT)
@@ -136,21 +147,21 @@ class Moves:
 
     def heartbeat_node(self) -> Instruction:
         node = self.some(Node)
-        state = NodeState.DRAINING if self.dice.randrange(4) == 0 else NodeState.ACTIVE
+        state = NodeState.DRAINING if self.dice.randrange(8) == 0 else NodeState.ACTIVE
         return self.town.books.program.heartbeat_node(self.who(node.authority), node.market, state)
 
     def deregister_node(self) -> Instruction:
-        idle = [n for n in self.town.books.of(Node) if n.staked == 0 and n.open_jobs == 0]
-        node = self.dice.choice(idle) if idle and not self.odd() else self.some(Node)
+        node = self.one_of([n for n in self.town.books.of(Node) if n.staked == 0 and n.open_jobs == 0], Node)
         vault = self.town.books.tokens.get(self.town.books.program.stake_address(node.address))
         owner = self.who(self.dice.choice((node.authority, node.payout)))
         build = self.town.books.program.deregister_node
         return build(node, owner=owner, stake_mint=vault.mint if vault else NATIVE_MINT)
 
     def stake(self) -> Instruction:
-        node, dice = self.some(Node), self.dice
-        market = self.town.books.records.get(node.market)
-        mint = market.stake_mint if isinstance(market, Market) else self.town.mints[2]
+        dice, books = self.dice, self.town.books
+        mints = {(m.address, m.created_slot): m.stake_mint for m in books.of(Market) if m.stake_mint != NATIVE_MINT}
+        node = self.one_of([n for n in books.of(Node) if (n.market, n.market_slot) in mints], Node)
+        mint = mints.get((node.market, node.market_slot), self.town.mints[2])
         amount = dice.choice((0, 1, 700, 1_500, 1_500, STAKES if self.odd() else 900))
         funder = dice.choice((*self.town.operators, self.town.stranger))
         return self.town.books.program.stake(funder, node, mint, amount)
@@ -163,8 +174,7 @@ class Moves:
         return self.town.books.program.request_unstake(node, amount, owner=owner)
 
     def withdraw_stake(self) -> Instruction:
-        asked = [n for n in self.town.books.of(Node) if n.unstaking]
-        node = self.dice.choice(asked) if asked and not self.odd() else self.some(Node)
+        node = self.one_of([n for n in self.town.books.of(Node) if n.unstaking], Node)
         vault = self.town.books.tokens.get(self.town.books.program.stake_address(node.address))
         return self.town.books.program.withdraw_stake(node, vault.mint if vault else self.town.mints[2])
 
@@ -172,7 +182,7 @@ class Moves:
 
     def create_job(self) -> Instruction:
         market, dice = self.some(Market), self.dice
-        if len(self.town.books.of(Job)) > 40 and not self.odd():
+        if len(self.town.books.of(Job)) > MANY and not self.odd():
             raise NothingToDo
         timeout = dice.choice((1, 60, 600, 1_000, 1_001 if self.odd() else 30))
         most = SOL if market.is_native else U64 // 40 if market.payment_mint == self.town.mints[1] else 10**12
@@ -184,7 +194,7 @@ class Moves:
         if self.odd():
             market = replace(market, revision=market.revision + 1)
         return self.town.books.program.create_job(
-            dice.choice(self.town.clients), market, nonce=dice.randrange(4), definition_cid=dice.choice(CIDS),
+            dice.choice(self.town.clients), market, nonce=dice.randrange(8), definition_cid=dice.choice(CIDS),
             price=price, timeout=timeout, requirements=wishes,
         )  # fmt: skip
 
@@ -213,9 +223,9 @@ class Moves:
     # --- a node's jobs ---
 
     def work_job(self) -> Instruction:
-        job = self.job(QUEUED)
-        idle = [n for n in self.town.books.of(Node) if n.market == job.market]
-        node = self.dice.choice(idle) if idle and not self.odd() else self.some(Node)
+        books = self.town.books
+        job = self.one_of([j for j in books.of(Job) if j.state == QUEUED and j.deadline > books.time], Job)
+        node = self.one_of([n for n in books.of(Node) if _takes(n, job)], Node)
         stale = replace(job, queued_slot=job.queued_slot - 1) if self.odd() else job
         return self.town.books.program.work_job(self.who(node.authority), stale, begin=self.dice.random() < 0.5)
 
@@ -251,20 +261,20 @@ class Moves:
         return build(replace(job, arbiter=self.who(job.arbiter)), pay_bps=pay, slash_bps=cut)
 
     def settle_job(self) -> Instruction:
-        owed = [job for job in self.town.books.of(Job) if job.owed]
-        job = self.dice.choice(owed) if owed and self.dice.random() < 0.3 else self.job(SUBMITTED, DISPUTED)
+        owed = [j for j in self.town.books.of(Job) if j.owed]
+        job = self.one_of(owed, Job) if self.dice.random() < 0.2 else self.job(SUBMITTED, DISPUTED)
         return self.town.books.program.settle_job(self.caller(job), job)
 
     def timeout_job(self) -> Instruction:
         books = self.town.books
         late = [j for j in books.of(Job) if j.deadline <= books.time and j.deadline_slot <= books.slot]
-        alive = [j for j in late if j.state <= RUNNING]
-        job = self.dice.choice(alive) if alive and not self.odd() else self.job(QUEUED, CLAIMED, RUNNING)
-        return books.program.timeout_job(job)
+        return books.program.timeout_job(self.one_of([j for j in late if j.state <= RUNNING], Job))
 
     def close_job(self) -> Instruction:
         job = self.job(*ENDED)
-        return self.town.books.program.close_job(self.caller(job), job)
+        old = self.town.books.time - job.settled_at >= KEEP_OWED
+        caller = self.caller(job) if old or self.dice.random() < 0.1 else self.who(job.client)
+        return self.town.books.program.close_job(caller, job)
 
     # --- spoilt ---
 
@@ -286,10 +296,18 @@ class Moves:
         return Instruction(made.program_id, bytes(made.data), metas)
 
 
+def _takes(node: Node, job: Job) -> bool:
+    """The node is of the job's market, works, has room, credit and stake, and didn't have the job last."""
+    same = node.market == job.market and node.market_slot == job.market_slot and node.address != job.node
+    free = node.staked - node.unstaking - node.locked
+    room = node.state == NodeState.ACTIVE and node.active_jobs < node.capacity and free >= job.lock
+    return same and room and node.trust >= job.requirements.min_trust
+
+
 WEIGHTS = {
-    "create_market": 2, "update_market": 1, "close_market": 0.15, "register_node": 3, "heartbeat_node": 1,
-    "deregister_node": 0.7, "stake": 5, "request_unstake": 1, "withdraw_stake": 1.2, "create_job": 12, "cancel_job": 1.5,
-    "extend_job": 3, "stop_job": 1, "work_job": 22, "begin_job": 6, "checkpoint_job": 3, "share_secrets": 1.5,
-    "release_job": 2, "finish_job": 9, "dispute_result": 4, "resolve_dispute": 3, "settle_job": 4, "timeout_job": 4,
-    "close_job": 6,
+    "create_market": 0.6, "update_market": 0.7, "close_market": 0.06, "register_node": 2, "heartbeat_node": 1,
+    "deregister_node": 0.4, "stake": 4, "request_unstake": 0.7, "withdraw_stake": 1, "create_job": 14,
+    "cancel_job": 1, "extend_job": 2, "stop_job": 1.5, "work_job": 30, "begin_job": 9, "checkpoint_job": 4,
+    "share_secrets": 2, "release_job": 2, "finish_job": 16, "dispute_result": 5, "resolve_dispute": 5, "settle_job": 5,
+    "timeout_job": 4, "close_job": 6,
 }  # fmt: skip

@@ -9,12 +9,14 @@ from solders.pubkey import Pubkey
 
 from hypernode_worker.core.accounts import Job, Node
 from hypernode_worker.solana.addresses import token_address
+from hypernode_worker.solana.codec import codec
 from tests.support.histories.books import TOKEN_ACCOUNT_BYTES, U64, Books, Token
 from tests.support.histories.chain import Chain
 from tests.support.svm import SOL, START_SLOT, START_TIME
 
 RICH = 1_000_000 * SOL
 STAKES = 10**9
+U32 = 2**32 - 1
 
 
 def key(dice: random.Random) -> Pubkey:
@@ -163,6 +165,16 @@ class Town:
         for place in self.money_places():
             if place in self.books.tokens:
                 self.freeze(place, frozen=False)
+
+    def age(self, node: Node) -> None:
+        """A node has done so much that its counters are at their ends."""
+        ends: dict[str, int] = {
+            "completed": U32, "failed": U32 - 1, "released": U32, "abandoned": U32, "disputes_lost": U32,
+            "compute_seconds": U64 - 1, "earned": U64 - 5,
+        }  # fmt: skip
+        values = codec().decode_account("Node", self.chain.raw[node.address]) | ends
+        self.books.records[node.address] = replace(node, **ends)
+        self.chain.put_raw(node.address, codec().encode_account("Node", values))
 
     def money_places(self) -> list[Pubkey]:
         """The accounts that hold jobs' money and nodes' stake."""
