@@ -24,8 +24,13 @@ PROGRAMS = (SYSTEM_PROGRAM, TOKEN_PROGRAM)
 ACCEPTED = "accepted"
 # What the System and the Token program answer: too little money, another mint, another owner, a frozen account.
 FOREIGN = {1: "insufficient funds", 3: "mint mismatch", 4: "owner mismatch", 17: "account frozen"}
-# What the runtime answers: a call with a signature or a write that its caller hasn't got, a wallet left below rent.
-BY_THE_RUNTIME = ("PrivilegeEscalation", "InsufficientFundsForRent", "MissingRequiredSignature")
+# What the runtime answers: a call with a signature or a write that its caller hasn't got, a bump that gives no address,
+# a wallet left below rent.
+BY_THE_RUNTIME = {
+    "PrivilegeEscalation": "privilege escalation",
+    "Could not create program address with signer seeds": "no such address",
+    "InsufficientFundsForRent": "below rent",
+}
 _MINT_BYTES = 82
 _SUPPLY = slice(36, 44)
 _LIVE, _FROZEN = 1, 2
@@ -50,7 +55,8 @@ class Outcome:
             return ACCEPTED
         if self.code is not None:
             return error_name(self.code) or FOREIGN.get(self.code)
-        return next((word for word in BY_THE_RUNTIME if word in self.why), None)
+        said = "\n".join([self.why, *self.logs])
+        return next((answer for words, answer in BY_THE_RUNTIME.items() if words in said), None)
 
 
 class Chain:
