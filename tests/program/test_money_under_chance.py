@@ -8,6 +8,7 @@ the end of a history everyone leaves, and all money comes out.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -20,7 +21,7 @@ from hypernode_worker.core.accounts import Job, JobState, Node
 from hypernode_worker.solana.codec import codec
 from tests.support.histories import history as histories
 from tests.support.histories import invariants
-from tests.support.histories.books import Draft, Forbidden, Told, Token
+from tests.support.histories.books import Draft, Forbidden, Token, Told
 from tests.support.histories.chain import ACCEPTED, Outcome
 from tests.support.histories.history import FATES, History, play
 from tests.support.histories.invariants import Before, Step
@@ -39,18 +40,14 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(name=st.sampled_from(sorted(WEIGHTS)), seed=SEEDS)
     def instruction(self, name: str, seed: int) -> None:
         self.history.dice.seed(seed)
-        try:
+        with suppress(NothingToDo):
             self.history.act(name)
-        except NothingToDo:
-            pass
 
     @rule(kind=st.sampled_from(sorted(set(FATES))), seed=SEEDS)
     def fate(self, kind: str, seed: int) -> None:
         self.history.dice.seed(seed)
-        try:
+        with suppress(NothingToDo):
             self.history.fate(kind)
-        except NothingToDo:
-            pass
 
     def teardown(self) -> None:
         if hasattr(self, "history"):
@@ -255,8 +252,12 @@ def test_a_rule_that_forbids_what_the_program_allows_is_noticed(name: str, monke
         play(0, 3_000)
 
 
+def _rounded_up(amount: int, bps: int) -> int:
+    return -(-amount * bps // 10_000)
+
+
 def test_a_base_unit_too_much_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The rules round fees up where the program rounds down."""
-    monkeypatch.setattr(histories.job_rules.money, "share", lambda amount, bps: -(-amount * bps // 10_000))
+    monkeypatch.setattr(histories.end_rules.money, "share", _rounded_up)
     with pytest.raises(AssertionError, match="fee"):
         play(0, 3_000)

@@ -30,7 +30,7 @@ SEARCHING = {"create_market": 12, "register_node": 12, "stake": 12}
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Compute units of one instruction: `usual`, and `most` on its dearest path. `target` is None where there is none."""
+    """Compute units of one instruction: `usual`, and `most` on its dearest path; some have no target."""
 
     instruction: str
     currency: str

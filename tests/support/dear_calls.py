@@ -1,4 +1,4 @@
-"""The calls that cost the most: payees that can't receive, addresses found late, prefunded accounts, stake that is burnt.
+"""The calls that cost the most: payees that can't receive, addresses found late, prefunded accounts, burnt stake.
 
 An address that the program must search for costs 1,500 compute units a try; half of all addresses are found at the
 first, all but one in 1,024 by the tenth. Here each is found at the tenth.

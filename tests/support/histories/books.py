@@ -53,7 +53,9 @@ class Told:
     @classmethod
     def read(cls, program: MarketsProgram, name: str, instruction: Instruction) -> Told:
         metas = instruction.accounts
-        keys = {spec.name: meta.pubkey for spec, meta in zip(codec().idl.instructions[name].accounts, metas, strict=True)}
+        keys = {
+            spec.name: meta.pubkey for spec, meta in zip(codec().idl.instructions[name].accounts, metas, strict=True)
+        }
         args = codec().instructions[name].decode(bytes(instruction.data), DISCRIMINATOR_BYTES)
         signers = frozenset(meta.pubkey for meta in metas if meta.is_signer)
         # The runtime keeps programs read-only.

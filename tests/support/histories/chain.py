@@ -50,7 +50,7 @@ class Outcome:
 
     @property
     def answer(self) -> str | None:
-        """"accepted", or the error's name; None for an error that nobody has written down."""
+        """ "accepted", or the error's name; None for an error that nobody has written down."""
         if self.why is None:
             return ACCEPTED
         if self.code is not None:

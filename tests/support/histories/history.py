@@ -13,16 +13,17 @@ from solders.pubkey import Pubkey
 
 from hypernode_worker.core.accounts import Job, JobState, Market, Node
 from hypernode_worker.solana.addresses import token_address
-from tests.support.histories import job_rules, market_rules
-from tests.support.histories.chain import ACCEPTED
+from tests.support.histories import end_rules, job_rules, market_rules
 from tests.support.histories.books import Draft, Forbidden, Told
+from tests.support.histories.chain import ACCEPTED
 from tests.support.histories.invariants import INVARIANTS, Before, Step
 from tests.support.histories.moves import WEIGHTS, Moves, NothingToDo
 from tests.support.histories.town import Town
 
 DAY = 86_400
 RULES: dict[str, Callable[[Draft], None]] = {
-    name: getattr(market_rules, name, None) or getattr(job_rules, name) for name in WEIGHTS
+    name: next(getattr(rules, name) for rules in (market_rules, job_rules, end_rules) if hasattr(rules, name))
+    for name in WEIGHTS
 }
 FATES = ("wait", "wait", "deadline", "halt", "payee", "payee", "gift", "age", "years")
 
@@ -73,7 +74,7 @@ class History:
             draft.commit()
         except Forbidden as error:
             why = str(error)
-        touched = set(told.keys.values())
+        touched = list(dict.fromkeys(told.keys.values()))
         before = Before.of(chain, touched)
         outcome = chain.send(instruction)
         chain.look(touched)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields, replace
 
 from solders.pubkey import Pubkey
@@ -42,13 +42,13 @@ class Before:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step as the checks see it. `ends` are the ended jobs that earlier steps have seen; ends_are_final adds to it."""
+    """One step as the checks see it. `ends` are the ended jobs of earlier steps; ends_are_final adds to it."""
 
     chain: Chain
     books: Books
     told: Told
     outcome: Outcome
-    touched: Collection[Pubkey]
+    touched: Sequence[Pubkey]
     past: Before
     ends: dict[Pubkey, Job]
 
@@ -91,7 +91,9 @@ def nothing_is_made_or_lost(step: Step) -> None:
         held = chain.tokens.get(key)
         before = past.tokens.get(key)
         if held and held.amount > (before.amount if before else 0):
-            assert held.owner in parties, f"{held.owner} gained tokens by {step.told.name}, which is none of its business"
+            assert held.owner in parties, (
+                f"{held.owner} gained tokens by {step.told.name}, which is none of its business"
+            )
         assert not gained or key in parties, f"{key} gained by {step.told.name}, which is none of its business"
 
 
@@ -113,7 +115,7 @@ def _parties(step: Step) -> set[Pubkey]:
 
 
 def ends_are_final(step: Step) -> None:
-    """3. Of an ended job only what is owed changes, to paid; at its address only create_job makes another, a new one."""
+    """3. Of an ended job only what is owed changes, to paid; at its address only create_job makes a new one."""
     ends = step.ends
     for key in step.touched:
         job, end = step.chain.records.get(key), ends.get(key)
@@ -200,7 +202,7 @@ def _differences(found: Record | None, expected: Record | None) -> str:
 
 
 def answers_are_named(step: Step) -> None:
-    """7. A refusal is an error of the IDL, or another program's; what lands tells it by an event that tells the truth."""
+    """7. A refusal is an error of the IDL, or another program's; events tell the truth."""
     outcome = step.outcome
     assert outcome.answer, f"{step.told.name} answered {outcome.why}, which nobody has written down"
     for event in events_from_logs(step.chain.program.id, outcome.logs if outcome.landed else []):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 
+from solders.pubkey import Pubkey
+
 from hypernode_worker.core.accounts import (
-    NATIVE_MINT,
     Job,
     JobState,
     Market,
@@ -18,12 +19,10 @@ from hypernode_worker.core.accounts import (
 from hypernode_worker.core.types import Cid, Slot, UnixTime
 from hypernode_worker.solana.addresses import SYSTEM_PROGRAM
 from hypernode_worker.solana.program import open_slot
-from solders.pubkey import Pubkey
 from tests.support.histories import money_rules as money
 from tests.support.histories.books import RECORD_BYTES, U64, Draft, Forbidden, need
 
 U32 = 2**32 - 1
-KEEP_OWED = 90 * 86_400
 NONE = Pubkey.default()
 WORKED_ON = (JobState.CLAIMED, JobState.RUNNING)
 _COPIED = {f.name for f in fields(Job)} & {f.name for f in fields(MarketTerms)}
@@ -71,7 +70,7 @@ def _start(draft: Draft, job: Job) -> Job:
     return _running(draft, replace(job, state=JobState.RUNNING, started_at=UnixTime(draft.time)), 0)
 
 
-def _requeue(draft: Draft, job: Job, reason: Reason) -> Job:
+def requeue(draft: Draft, job: Job, reason: Reason) -> Job:
     never = UnixTime(0)
     queued = replace(
         job, state=JobState.QUEUED, reason=reason, queued_slot=Slot(draft.slot), claimed_at=never, started_at=never,
@@ -90,7 +89,7 @@ def _clients(draft: Draft) -> Job:
     return job
 
 
-def _acting(draft: Draft, *, write: bool) -> tuple[Node, Job]:
+def acting(draft: Draft, *, write: bool) -> tuple[Node, Job]:
     """The job, and its node, whose authority has signed."""
     node, job = draft.load("node", Node, write=write), draft.load("job", Job)
     need(draft.signer("authority") == node.authority, "not the node's authority")
@@ -98,7 +97,7 @@ def _acting(draft: Draft, *, write: bool) -> tuple[Node, Job]:
     return node, job
 
 
-def _holder(draft: Draft, job: Job) -> Node:
+def holder(draft: Draft, job: Job) -> Node:
     need(draft.key("node") == job.node, "another node")
     return draft.load("node", Node)
 
@@ -135,7 +134,7 @@ def create_job(draft: Draft) -> None:
 
 def _new_job(draft: Draft, market: Market, client: Pubkey, wishes: Requirements, address: Pubkey, bump: int) -> Job:
     told = draft.told
-    values: dict[str, object] = dict.fromkeys(_TIMES, 0) | dict.fromkeys(_ZERO, 0)
+    values: dict[str, object] = {name: 0 for name in (*_TIMES, *_ZERO)}
     values |= {name: getattr(market.terms, name) for name in _COPIED}
     values |= {name: told.args[name] for name in ("nonce", "definition_cid", "price", "timeout")}
     values |= dict.fromkeys(("result_cid", "checkpoint_cid", "reason_cid", "secrets_cid"))
@@ -154,7 +153,7 @@ def cancel_job(draft: Draft) -> None:
     job = _clients(draft)
     need(job.state in (JobState.QUEUED, JobState.CLAIMED), "too late")
     if job.state == JobState.CLAIMED:
-        draft.put(money.let_go(_holder(draft, job), job, worked=True))
+        draft.put(money.let_go(holder(draft, job), job, worked=True))
     job = money.conclude(draft, job, JobState.CANCELLED, client=job.deposit)
     draft.put(money.deliver(draft, job, everyone=True))
 
@@ -232,13 +231,13 @@ def _able(node: Node, job: Job) -> bool:
 
 
 def begin_job(draft: Draft) -> None:
-    _, job = _acting(draft, write=False)
+    _, job = acting(draft, write=False)
     need(job.state == JobState.CLAIMED and not passed(draft, job), "too late")
     draft.put(_start(draft, job))
 
 
 def checkpoint_job(draft: Draft) -> None:
-    _, job = _acting(draft, write=False)
+    _, job = acting(draft, write=False)
     progress, cid = draft.told.number("progress_bps"), draft.told.args["checkpoint_cid"]
     need(job.state == JobState.RUNNING and progress <= 10_000, "not running")
     if isinstance(cid, Cid):
@@ -248,113 +247,10 @@ def checkpoint_job(draft: Draft) -> None:
 
 
 def release_job(draft: Draft) -> None:
-    node, job = _acting(draft, write=True)
+    node, job = acting(draft, write=True)
     reason = draft.told.number("reason")
     need(job.state in WORKED_ON and 1 <= reason <= 6 and not passed(draft, job), "too late")
     lost = 5 if job.state == JobState.RUNNING else 1
     node = money.let_go(node, job, worked=True)
     draft.put(replace(node, credit=max(0, node.credit - lost), released=more(node.released)))
-    draft.put(_requeue(draft, job, Reason(reason)))
-
-
-def finish_job(draft: Draft) -> None:
-    node, job = _acting(draft, write=True)
-    need(job.state == JobState.RUNNING, "not running")
-    told, now = draft.told, UnixTime(draft.time)
-    result, digest = told.args["result_cid"], told.args["result_hash"]
-    if not isinstance(result, Cid) or not isinstance(digest, bytes):
-        raise Forbidden("no result")
-    end = min(job.stopped_at, draft.time) if job.stopped_at else draft.time
-    used = min(max(1, end - job.started_at), job.timeout)
-    job = replace(
-        job, result_cid=result, result_hash=digest, exit_status=told.number("exit_status"), reason=Reason.NONE,
-        ended_at=now, used=used,
-    )  # fmt: skip
-    node = replace(node, last_seen=now)
-    if job.review_period:
-        draft.put(replace(node, active_jobs=node.active_jobs - 1))
-        draft.put(until(draft, replace(job, state=JobState.SUBMITTED), job.review_period))
-    else:
-        _settle(draft, money.let_go(node, job, worked=True), job)
-
-
-# --- ends ---
-
-
-def _settle(draft: Draft, node: Node, job: Job, pay_bps: int = 10_000, bond: int = 0) -> None:
-    """Pays a share of what the posted result costs; a node that isn't paid half has lost. `bond` goes to the node."""
-    gross = money.share(job.price * job.used, pay_bps)
-    fee = money.share(gross, job.fee_bps)
-    if pay_bps < 5_000:
-        node = replace(node, earned=more(node.earned, gross - fee, U64))
-    else:
-        node = _credited(draft, node, job, gross, gross - fee)
-    rest = job.deposit + job.bond - gross - bond
-    job = money.conclude(draft, job, JobState.SETTLED, node=gross - fee + bond, fee=fee, client=rest)
-    draft.put(node)
-    draft.put(money.deliver(draft, job, everyone=True))
-
-
-def _credited(draft: Draft, node: Node, job: Job, gross: int, net: int) -> Node:
-    ended = "failed" if job.exit_status else "completed"
-    own = job.client in (node.authority, node.payout, job.payout)
-    if gross >= job.credit_pay and draft.time - node.credited_at >= 3_600 and not own:
-        node = replace(node, credit=more(node.credit, limit=200), credited_at=UnixTime(draft.time))
-    return replace(
-        node, compute_seconds=more(node.compute_seconds, job.used, U64), earned=more(node.earned, net, U64),
-        **{ended: more(getattr(node, ended))},
-    )  # fmt: skip
-
-
-def resolve_dispute(draft: Draft) -> None:
-    job = draft.load("job", Job)
-    need(draft.signer("arbiter") == job.arbiter and job.state == JobState.DISPUTED, "nothing to decide")
-    node = _holder(draft, job)
-    pay, cut = draft.told.number("pay_bps"), draft.told.number("slash_bps")
-    lost = pay < 5_000
-    need(pay <= 10_000 and cut <= (job.slash_bps if lost else 0), "no such share")
-    node = money.let_go(node, job, worked=False)
-    if lost:
-        node = money.slash(node, job, cut)
-        node = replace(node, credit=max(0, node.credit - 25), disputes_lost=more(node.disputes_lost))
-    _settle(draft, node, job, pay, job.bond if pay == 10_000 else 0)
-
-
-def settle_job(draft: Draft) -> None:
-    caller, job = draft.signer("caller"), draft.load("job", Job)
-    if job.state.terminal:
-        after = money.deliver(draft, job, everyone=False)
-        need(after.owed < job.owed, "nothing delivered")
-        draft.put(after)
-        return
-    due = job.state in (JobState.SUBMITTED, JobState.DISPUTED) and passed(draft, job)
-    need(due or (job.state == JobState.SUBMITTED and caller == job.client), "not yet")
-    _settle(draft, money.let_go(_holder(draft, job), job, worked=False), job)
-
-
-def timeout_job(draft: Draft) -> None:
-    job = draft.load("job", Job)
-    need(job.state <= JobState.RUNNING and passed(draft, job), "not yet")
-    spent, worked = job.attempts >= job.max_attempts, job.state in WORKED_ON
-    if worked:
-        node = money.slash(money.let_go(_holder(draft, job), job, worked=True), job, job.slash_bps)
-        draft.put(replace(node, credit=max(0, node.credit - 10), abandoned=more(node.abandoned)))
-    if worked and not spent and not job.stopped_at:
-        draft.put(_requeue(draft, job, Reason.TIMED_OUT))
-        return
-    reason = Reason.STOPPED if job.stopped_at else Reason.ATTEMPTS_SPENT if spent else Reason.TIMED_OUT
-    job = money.conclude(draft, replace(job, reason=reason), JobState.EXPIRED, client=job.deposit)
-    draft.put(money.deliver(draft, job, everyone=True))
-
-
-def close_job(draft: Draft) -> None:
-    caller, job = draft.signer("caller"), draft.load("job", Job)
-    need(job.state.terminal, "not ended")
-    draft.is_at("client", job.client)
-    if job.owed_node or job.owed_fee:
-        job = money.deliver(draft, job, everyone=False)
-    old = draft.time - job.settled_at >= KEEP_OWED
-    need(old or (caller == job.client and not job.owed_node and not job.owed_fee), "others are owed")
-    if job.payment_mint != NATIVE_MINT:
-        money.close_escrow(draft, job)
-    draft.close(job.address, job.client)
+    draft.put(requeue(draft, job, Reason(reason)))

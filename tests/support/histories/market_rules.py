@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from solders.pubkey import Pubkey
+
 from hypernode_worker.core.accounts import NATIVE_MINT, Market, MarketTerms, Node, NodeSpecs, NodeState
 from hypernode_worker.core.types import Slot, UnixTime
 from hypernode_worker.solana.addresses import SYSTEM_PROGRAM, TOKEN_PROGRAM
-from solders.pubkey import Pubkey
 from tests.support.histories import money_rules as money
 from tests.support.histories.books import RECORD_BYTES, U64, Draft, need
 

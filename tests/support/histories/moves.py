@@ -23,7 +23,7 @@ from hypernode_worker.core.accounts import (
 )
 from hypernode_worker.core.types import Cid
 from tests.support.histories.books import U64, Kind
-from tests.support.histories.job_rules import KEEP_OWED
+from tests.support.histories.end_rules import KEEP_OWED
 from tests.support.histories.market_rules import MONTH
 from tests.support.histories.town import STAKES, Town
 from tests.support.svm import SOL
@@ -120,7 +120,9 @@ class Moves:
         market = self.some(Market)
         made = self.terms(market.stake_mint != NATIVE_MINT)
         paused = self.dice.randrange(8) == 0
-        return self.town.books.program.update_market(replace(market, authority=self.who(market.authority)), made, paused=paused)
+        return self.town.books.program.update_market(
+            replace(market, authority=self.who(market.authority)), made, paused=paused
+        )
 
     def close_market(self) -> Instruction:
         market = self.some(Market)
@@ -139,7 +141,9 @@ class Moves:
         build, known = self.town.books.program.register_node, self.town.books.records
         old = known.get(self.town.books.program.node_address(market.address, authority))
         signs = old.payout if isinstance(old, Node) and dice.randrange(4) else None
-        made = build(authority, market.address, specs, capacity=dice.choice((1, 2, 3, 65_535)), payout=payout, old_payout=signs)
+        made = build(
+            authority, market.address, specs, capacity=dice.choice((1, 2, 3, 65_535)), payout=payout, old_payout=signs
+        )
         if signs is None:
             return made
         metas = [AccountMeta(m.pubkey, m.is_signer or m.pubkey == signs, m.is_writable) for m in made.accounts]
@@ -241,7 +245,9 @@ class Moves:
 
     def release_job(self) -> Instruction:
         job = self.job(CLAIMED, RUNNING)
-        reason = self.dice.choice((Reason.NODE_FAULT, Reason.NODE_SHUTDOWN, Reason.STOPPED if self.odd() else Reason.NODE_FAULT))
+        reason = self.dice.choice(
+            (Reason.NODE_FAULT, Reason.NODE_SHUTDOWN, Reason.STOPPED if self.odd() else Reason.NODE_FAULT)
+        )
         return self.town.books.program.release_job(self.holder(job), job, reason)
 
     def finish_job(self) -> Instruction:
