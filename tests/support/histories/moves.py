@@ -229,7 +229,8 @@ class Moves:
     def work_job(self) -> Instruction:
         books = self.town.books
         job = self.one_of([j for j in books.of(Job) if j.state == QUEUED and j.deadline > books.time], Job)
-        node = self.one_of([n for n in books.of(Node) if _takes(n, job)], Node)
+        slot = None if self.dice.randrange(8) == 0 else job.market_slot
+        node = self.one_of([n for n in books.of(Node) if _takes(n, job) and slot in (None, n.market_slot)], Node)
         stale = replace(job, queued_slot=job.queued_slot - 1) if self.odd() else job
         return self.town.books.program.work_job(self.who(node.authority), stale, begin=self.dice.random() < 0.5)
 
@@ -304,7 +305,7 @@ class Moves:
 
 def _takes(node: Node, job: Job) -> bool:
     """The node is of the job's market, works, has room, credit and stake, and didn't have the job last."""
-    same = node.market == job.market and node.market_slot == job.market_slot and node.address != job.node
+    same = node.market == job.market and node.address != job.node
     free = node.staked - node.unstaking - node.locked
     room = node.state == NodeState.ACTIVE and node.active_jobs < node.capacity and free >= job.lock
     return same and room and node.trust >= job.requirements.min_trust
