@@ -39,8 +39,11 @@ async def localnet(programs: Mapping[Pubkey, Path]) -> AsyncGenerator[RunningCha
 
 
 @contextmanager
-def validator(ledger: Path, programs: Mapping[Pubkey, Path]) -> Generator[RunningChain]:
+def validator(ledger: Path, programs: Mapping[Pubkey, Path], accounts: Path | None = None) -> Generator[RunningChain]:
     """The solana-test-validator on PATH, in a fresh folder, ended with the block.
+
+    Args:
+        accounts: a folder of JSON files, each an account of the genesis, as `solana account --output json` writes them.
 
     Raises:
         TimeoutError: it didn't answer in a minute.
@@ -52,6 +55,8 @@ def validator(ledger: Path, programs: Mapping[Pubkey, Path]) -> Generator[Runnin
     command += ["--dynamic-port-range", f"{dynamic}-{first + _PORTS_NEEDED - 1}"]
     for address, file in programs.items():
         command += ["--bpf-program", str(address), str(file)]
+    if accounts is not None:
+        command += ["--account-dir", str(accounts)]
     with (ledger.parent / "validator.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
     try:

@@ -78,7 +78,13 @@ class Svm:
     Its features are Mainnet's; with `gapless` its stack frames have no gaps, as on a new validator.
     """
 
-    def __init__(self, program: MarketsProgram | None = None, *, gapless: bool = False) -> None:
+    def __init__(
+        self,
+        program: MarketsProgram | None = None,
+        *,
+        gapless: bool = False,
+        start: tuple[int, int] = (START_TIME, START_SLOT),
+    ) -> None:
         self.program = program or MarketsProgram()
         vm = LiteSVM().with_blockhash_check(False).with_transaction_history(0)
         if gapless:
@@ -89,7 +95,7 @@ class Svm:
         self.vm.add_program(self.program.id, program_bytes())
         self.payer = self.wallet(1_000)
         self._sent = 0
-        self.set_clock(START_TIME, START_SLOT)
+        self.set_clock(*start)
 
     # --- time ---
 
@@ -240,8 +246,17 @@ _COMPUTE_BUDGET = Pubkey.from_string("ComputeBudget11111111111111111111111111111
 _MARKER_UNITS = 150
 
 
+# What SPL Token answers when it is called by the program.
+_TOKEN_ERRORS = {1: "SPL Token: InsufficientFunds", 4: "SPL Token: OwnerMismatch"}
+
+
+def named(code: int | None, otherwise: object) -> str:
+    """A custom error's name: this program's, else SPL Token's."""
+    known = None if code is None else error_name(code) or _TOKEN_ERRORS.get(code)
+    return known or str(otherwise)
+
+
 def _why(failed: FailedTransactionMetadata) -> str:
     error = failed.err()
-    inner = getattr(error, "err", error)
-    code = getattr(inner, "code", None)
-    return (error_name(code) if isinstance(code, int) else None) or str(error)
+    code = getattr(getattr(error, "err", error), "code", None)
+    return named(code if isinstance(code, int) else None, error)
