@@ -13,6 +13,7 @@ from solders.pubkey import Pubkey
 
 from hypernode_worker.core.accounts import Job, JobState, Market, Node
 from hypernode_worker.solana.addresses import token_address
+from hypernode_worker.solana.program import open_slot
 from tests.support.histories import end_rules, job_rules, market_rules
 from tests.support.histories.books import Draft, Forbidden, Told
 from tests.support.histories.chain import ACCEPTED
@@ -25,7 +26,12 @@ RULES: dict[str, Callable[[Draft], None]] = {
     name: next(getattr(rules, name) for rules in (market_rules, job_rules, end_rules) if hasattr(rules, name))
     for name in WEIGHTS
 }
-FATES = ("wait", "wait", "deadline", "halt", "payee", "payee", "gift", "age", "years")
+AT_ONCE = {
+    "create_market": "update_market", "update_market": "close_market", "close_market": "create_market",
+    "register_node": "deregister_node", "deregister_node": "register_node", "close_job": "create_job",
+}  # fmt: skip
+"""What is tried in the same slot after: what is made again must not be taken for what was there."""
+FATES = ("wait", "wait", "deadline", "halt", "window", "moment", "payee", "payee", "gift", "age", "years")
 
 
 @dataclass(slots=True)
@@ -62,7 +68,8 @@ class History:
         made = getattr(self.moves, name)()
         if self.dice.randrange(100) < self.moves.wild:
             made = self.moves.spoil(made)
-        self.run(name, made)
+        if self.run(name, made) and name in AT_ONCE and self.dice.randrange(4) == 0:
+            self.act(AT_ONCE[name])
 
     def run(self, name: str, instruction: Instruction) -> bool:
         """Sends the instruction, and checks that the chain did what the rules say, all of it and nothing else."""
@@ -102,6 +109,10 @@ class History:
             case "halt":
                 # Time without slots, or slots without time.
                 town.wait(*dice.choice(((700, 1), (60, 0), (0, 40), (0, 400))))
+            case "window":
+                self._claim_as_the_window_opens()
+            case "moment":
+                self._wait_for_a_moment()
             case "payee":
                 self._payee()
             case "gift":
@@ -121,6 +132,26 @@ class History:
             first = min(jobs, key=lambda job: job.deadline)
             job, early = self.dice.choice((first, first, first, *jobs[:1])), self.dice.choice(((0, 0), (1, 0), (0, 1)))
             self.town.wait_for(job.deadline - early[0], job.deadline_slot - early[1])
+
+    def _claim_as_the_window_opens(self) -> None:
+        """A node claims in its first slot, or in the one before."""
+        books = self.town.books
+        jobs = [job for job in books.of(Job) if job.state == JobState.QUEUED]
+        job = self.moves.one_of(jobs, Job)
+        node = self.moves.one_of([node for node in books.of(Node) if node.market == job.market], Node)
+        opens = open_slot(job.address, node.address, job.queued_slot, job.claim_spread_slots, job.node)
+        self.town.wait_for(0, opens - self.dice.randrange(2))
+        self.run("work_job", books.program.work_job(node.authority, job, begin=True))
+
+    def _wait_for_a_moment(self) -> None:
+        """To the moment when stake can be withdrawn, credit is given again, or a job may be closed by anyone."""
+        books = self.town.books
+        moments = [n.unstake_at for n in books.of(Node) if n.unstaking]
+        moments += [n.credited_at + 3_600 for n in books.of(Node) if n.credited_at]
+        if self.dice.randrange(20) == 0:
+            moments = [job.settled_at + end_rules.KEEP_OWED for job in books.of(Job) if job.state.terminal]
+        if moments:
+            self.town.wait_for(self.dice.choice(moments) - self.dice.randrange(2), 0)
 
     def _payee(self) -> None:
         town, dice = self.town, self.dice

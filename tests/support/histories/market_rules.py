@@ -28,7 +28,7 @@ def create_market(draft: Draft) -> None:
     )
     draft.is_at("market", address)
     draft.open(authority, address, RECORD_BYTES[Market])
-    draft.put(Market(address, 1, bump, 0, number, authority, payment, stake, Slot(draft.slot), 0, terms))
+    draft.put(Market(address, 1, bump, 0, number, authority, payment, stake, Slot(draft.slot), draft.slot, terms))
 
 
 def update_market(draft: Draft) -> None:
@@ -43,7 +43,7 @@ def update_market(draft: Draft) -> None:
 def close_market(draft: Draft) -> None:
     market = draft.load("market", Market)
     need(draft.signer("authority") == market.authority, "not the authority")
-    need(draft.slot > market.created_slot, "made in this very slot")
+    need(draft.slot > max(market.created_slot, market.revision), "a market made again would be like this one")
     draft.close(market.address, market.authority)
 
 
@@ -112,6 +112,7 @@ def stake(draft: Draft) -> None:
     need(node.market == market.address and node.market_slot == market.created_slot, "of another market")
     need(market.stake_mint != NATIVE_MINT, "no stake here")
     draft.is_at("stake_mint", market.stake_mint)
+    need(node.state == NodeState.ACTIVE or funder in (node.authority, node.payout), "a stranger's, as the node leaves")
     need(amount > 0 and node.staked + amount <= U64, "no such amount")
     vault = money.open_vault(draft, node, market, funder)
     money.pay_stake_in(draft, vault, funder, amount)

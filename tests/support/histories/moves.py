@@ -125,7 +125,8 @@ class Moves:
         )
 
     def close_market(self) -> Instruction:
-        market = self.some(Market)
+        young = max(self.town.books.of(Market), key=lambda market: market.revision, default=None)
+        market = young if young and self.dice.randrange(2) else self.some(Market)
         return self.town.books.program.close_market(self.who(market.authority), market.address)
 
     # --- nodes and stake ---
@@ -228,9 +229,12 @@ class Moves:
 
     def work_job(self) -> Instruction:
         books = self.town.books
-        job = self.one_of([j for j in books.of(Job) if j.state == QUEUED and j.deadline > books.time], Job)
-        slot = None if self.dice.randrange(8) == 0 else job.market_slot
-        node = self.one_of([n for n in books.of(Node) if _takes(n, job) and slot in (None, n.market_slot)], Node)
+        queued = [j for j in books.of(Job) if j.state == QUEUED and j.deadline > books.time]
+        slots = {market.address: market.created_slot for market in books.of(Market)}
+        older = [j for j in queued if j.market_slot != slots.get(j.market, j.market_slot)]
+        job = self.one_of(older if older and self.dice.randrange(4) == 0 else queued, Job)
+        slot = slots.get(job.market)
+        node = self.one_of([n for n in books.of(Node) if _takes(n, job) and n.market_slot == slot], Node)
         stale = replace(job, queued_slot=job.queued_slot - 1) if self.odd() else job
         return self.town.books.program.work_job(self.who(node.authority), stale, begin=self.dice.random() < 0.5)
 
@@ -312,7 +316,7 @@ def _takes(node: Node, job: Job) -> bool:
 
 
 WEIGHTS = {
-    "create_market": 0.6, "update_market": 0.7, "close_market": 0.06, "register_node": 2, "heartbeat_node": 1,
+    "create_market": 0.6, "update_market": 0.7, "close_market": 0.15, "register_node": 2, "heartbeat_node": 1,
     "deregister_node": 0.4, "stake": 4, "request_unstake": 0.7, "withdraw_stake": 1, "create_job": 14,
     "cancel_job": 1, "extend_job": 2, "stop_job": 1.5, "work_job": 30, "begin_job": 9, "checkpoint_job": 4,
     "share_secrets": 2, "release_job": 2, "finish_job": 16, "dispute_result": 5, "resolve_dispute": 5, "settle_job": 5,
