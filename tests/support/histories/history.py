@@ -211,7 +211,7 @@ class History:
         for node in books.of(Node):
             self._retire(node)
         for market in books.of(Market):
-            self.town.wait(0, 1)
+            self.town.wait_for(0, max(market.created_slot, market.revision) + 1)
             assert self.run("close_market", books.program.close_market(market.authority, market.address))
         self.check_all()
         assert not books.records
