@@ -110,13 +110,14 @@ def check(case: Prepared, spoiled: Iterable[Spoiled], rules: Sequence[Rule]) -> 
     for each in spoiled:
         rule = documented(rules, each.place, each.spoil, f"{case.recipe}/{case.currency}")
         with put_back(case.world.svm, each):
-            before = ledger(case.world.svm, each)
+            before, bystanders = ledger(case.world.svm, each), case.bystanders()
             answer = attempt(case.world.svm, each)
             if answer != rule.error:
                 wrong.append(f"{each.place}, {each.spoil}: {answer or 'accepted'}, not {rule.error or 'accepted'}")
             if rule.error:
                 assert is_documented(rule.error, case.instruction), f"the IDL says nothing of {rule.error} here"
                 assert ledger(case.world.svm, each) == before, f"{each.place}, {each.spoil}: something has changed"
+            assert case.bystanders() == bystanders, f"{each.place}, {each.spoil}: somebody else gains or loses"
     assert wrong == []
 
 

@@ -117,15 +117,14 @@ def complaint(case: Prepared, fuzz: Fuzzed) -> str | None:
     """Sends it and leaves the world as it was; what is wrong with the answer, if anything."""
     svm = case.world.svm
     with put_back(svm, fuzz.call):
-        bystanders = [case.others["wallet"], case.others["token account"], case.stranger.pubkey()]
-        before = [svm.vm.get_account(key) for key in bystanders]
+        before = case.bystanders()
         try:
             svm.send(fuzz.call.instruction, signers=fuzz.call.signers, corrupted=fuzz.corrupted)
         except Refused as error:
             return None if _is_clean(error, fuzz) else str(error)
         except AssertionError as broken:
             return f"accepted, but {broken}"
-        if not fuzz.corrupted and [svm.vm.get_account(key) for key in bystanders] != before:
+        if not fuzz.corrupted and case.bystanders() != before:
             return "accepted, and somebody who has no part in it has gained or lost"
         return None
 
