@@ -5,21 +5,18 @@ What each is answered with stands in tests/support/documented_errors.py, with th
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 
 import pytest
-from solders.account import Account
 from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
-from solders.pubkey import Pubkey
 
-from hypernode_worker.solana.addresses import SYSTEM_PROGRAM, TOKEN_PROGRAM
 from tests.support import spoiled_calls
-from tests.support.documented_errors import ACCOUNTS, ARGUMENTS, Rule, documented
+from tests.support.attempts import attempt, ledger, put_back
+from tests.support.documented_errors import ACCOUNTS, ARGUMENTS, Rule, documented, errors_in_idl, is_documented
 from tests.support.market_world import World
 from tests.support.spoiled_calls import CURRENCIES, IDL, RECIPES, Prepared, Spoiled, prepared
-from tests.support.svm import Refused, Svm, refused
+from tests.support.svm import refused
 
 
 @pytest.fixture(params=[f"{recipe}/{currency}" for recipe in RECIPES for currency in CURRENCIES])
@@ -31,10 +28,16 @@ def test_every_instruction_has_a_valid_call() -> None:
     assert {recipe.split()[0] for recipe in RECIPES} == set(IDL.instructions)
 
 
+def test_the_idl_lists_errors_that_there_are() -> None:
+    known = {error.name for error in IDL.errors.values()}
+    listed = {name: errors_in_idl(name) for name in IDL.instructions}
+    assert {name: errors - known for name, errors in listed.items() if errors - known} == {}
+    assert known == set().union(*listed.values())
+
+
 def test_the_call_itself_is_accepted_as_the_idl_says(case: Prepared) -> None:
     assert len(case.call.instruction.accounts) == len(IDL.instructions[case.instruction].accounts)
-    with put_back(case):
-        case.world.svm.send(case.call.instruction, signers=case.call.signers)
+    assert_accepted(case, case.call.instruction)
 
 
 def test_signers_must_sign(case: Prepared) -> None:
@@ -70,8 +73,7 @@ def test_a_missing_account_is_named_so(case: Prepared) -> None:
 
 def test_further_accounts_are_ignored(case: Prepared) -> None:
     metas = [*case.call.instruction.accounts, *(AccountMeta(Keypair().pubkey(), False, True) for _ in range(20))]
-    with put_back(case):
-        case.world.svm.send(case.with_metas(metas), signers=case.call.signers)
+    assert_accepted(case, case.with_metas(metas))
 
 
 @pytest.mark.parametrize("data", [b"", b"1234567", b"12345678", bytes(8), b"\xff" * 300])
@@ -96,53 +98,27 @@ def test_no_rule_is_left_over(rules: list[Rule]) -> None:
 # --- how they are checked ---
 
 
+def assert_accepted(case: Prepared, instruction: Instruction) -> None:
+    call = Spoiled("call", "none", instruction, case.call.signers)
+    with put_back(case.world.svm, call):
+        assert attempt(case.world.svm, call) == ""
+
+
 def check(case: Prepared, spoiled: Iterable[Spoiled], rules: Sequence[Rule]) -> None:
     """Sends each of them; all wrong answers are shown together."""
     wrong: list[str] = []
     for each in spoiled:
         rule = documented(rules, each.place, each.spoil, f"{case.recipe}/{case.currency}")
-        with put_back(case, each):
-            before = ledger(case.world.svm, each)
+        with put_back(case.world.svm, each):
+            before, bystanders = ledger(case.world.svm, each), case.bystanders()
             answer = attempt(case.world.svm, each)
             if answer != rule.error:
                 wrong.append(f"{each.place}, {each.spoil}: {answer or 'accepted'}, not {rule.error or 'accepted'}")
             if rule.error:
+                assert is_documented(rule.error, case.instruction), f"the IDL says nothing of {rule.error} here"
                 assert ledger(case.world.svm, each) == before, f"{each.place}, {each.spoil}: something has changed"
+            assert case.bystanders() == bystanders, f"{each.place}, {each.spoil}: somebody else gains or loses"
     assert wrong == []
-
-
-def attempt(svm: Svm, spoiled: Spoiled) -> str:
-    """The error's name, "" when it is accepted; the invariants hold then (see Svm.send)."""
-    try:
-        svm.send(spoiled.instruction, signers=spoiled.signers)
-    except Refused as error:
-        return error.name
-    return ""
-
-
-def ledger(svm: Svm, spoiled: Spoiled) -> dict[Pubkey, Account | None]:
-    """All accounts of this program and SPL Token, and whatever the call names: all but the payer of the fee."""
-    found: dict[Pubkey, Account | None] = {}
-    for program in (svm.program.id, TOKEN_PROGRAM):
-        found.update(svm.vm.get_program_accounts(program))
-    named = {meta.pubkey for meta in spoiled.instruction.accounts} | {signer.pubkey() for signer in spoiled.signers}
-    return found | {key: svm.vm.get_account(key) for key in named}
-
-
-@contextmanager
-def put_back(case: Prepared, spoiled: Spoiled | None = None) -> Generator[None]:
-    """Plants what a spoiled call needs, and afterwards leaves the world as it was."""
-    svm, keys = case.world.svm, {meta.pubkey for meta in case.call.instruction.accounts}
-    planted = spoiled.planted if spoiled else ()
-    keys |= {key for key, _ in planted} | {meta.pubkey for meta in (spoiled.instruction.accounts if spoiled else ())}
-    before = {key: svm.vm.get_account(key) for key in keys}
-    for key, account in planted:
-        svm.vm.set_account(key, account)
-    try:
-        yield
-    finally:
-        for key, account in before.items():
-            svm.vm.set_account(key, account or Account(0, b"", SYSTEM_PROGRAM))
 
 
 def test_a_wrong_answer_and_what_no_rule_knows_are_seen() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from hypernode_worker.solana.codec import codec
 
 ANY = ".*"
 
@@ -41,9 +44,24 @@ def documented(rules: Sequence[Rule], place: str, spoil: str, where: str) -> Rul
     raise LookupError(f"no rule says what {where} answers when {place} is spoiled: {spoil}")
 
 
+GENERAL = frozenset({"UnknownInstruction", "WrongDataLength", "NotEnoughAccounts"})
+
+
+@functools.cache
+def errors_in_idl(instruction: str) -> frozenset[str]:
+    """The errors that the IDL lists for an instruction, and those that any may answer."""
+    listed = re.search(r"Errors: ([^.]+)\.", codec().idl.instructions[instruction].docs)
+    return GENERAL | frozenset(listed[1].split(", ") if listed else ())
+
+
+def is_documented(error: str, instruction: str) -> bool:
+    """In the IDL's list, or passed on from a program that this one has called."""
+    return error in errors_in_idl(instruction) or error.startswith("Callee: ")
+
+
 # The SPL Token program's own answers, which this program passes on.
-NOT_THE_OWNER = "SPL Token: OwnerMismatch"
-TOO_FEW_TOKENS = "SPL Token: InsufficientFunds"
+NOT_THE_OWNER = "Callee: OwnerMismatch"
+TOO_FEW_TOKENS = "Callee: InsufficientFunds"
 
 PAYEES = "payout_to|client_to|fee_to"
 # Real ones of other people in this market and in another, and forged ones with this one's state.

@@ -66,6 +66,11 @@ class Prepared:
             if meta.pubkey != self.world.program.id:
                 yield index, spec, meta
 
+    def bystanders(self) -> list[Account | None]:
+        """Accounts of people who have no part in the call: whatever is accepted, they neither gain nor lose."""
+        keys = (self.others["wallet"], self.others["token account"], self.stranger.pubkey())
+        return [self.world.svm.vm.get_account(key) for key in keys]
+
     def with_data(self, data: bytes) -> Instruction:
         return Instruction(self.world.program.id, data, self.call.instruction.accounts)
 

@@ -215,10 +215,13 @@ class Svm:
 
     # --- transactions ---
 
-    def send(self, *instructions: Instruction, signers: Sequence[Keypair] = (), burnt: int = 0) -> Landed:
+    def send(
+        self, *instructions: Instruction, signers: Sequence[Keypair] = (), burnt: int = 0, corrupted: bool = False
+    ) -> Landed:
         """Sends a transaction whose fee a wallet pays that nobody else uses. Raises Refused.
 
-        No lamport and no token may be made or lost in it, but for `burnt` tokens.
+        No lamport and no token may be made or lost in it, but for `burnt` tokens. Nothing more is asked where a test
+        has `corrupted` what only the program can write.
         """
         self._sent += 1
         keys = [self.payer, *(s for s in dict.fromkeys(signers))]
@@ -232,8 +235,11 @@ class Svm:
             raise Refused(_why(result), list(result.meta().logs()))
         assert isinstance(result, TransactionMetadata)
         lamports, tokens = self._sums(touched)
-        assert (lamports, tokens + burnt) == before, "lamports or tokens were made or lost"
-        check_invariants(self.vm, self.program)
+        if corrupted:
+            assert lamports == before[0], "lamports were made or lost"
+        else:
+            assert (lamports, tokens + burnt) == before, "lamports or tokens were made or lost"
+            check_invariants(self.vm, self.program)
         logs = list(result.logs())
         used = result.compute_units_consumed() - _MARKER_UNITS
         return Landed(used, result.fee(), logs, events_from_logs(self.program.id, logs))
@@ -246,13 +252,13 @@ _COMPUTE_BUDGET = Pubkey.from_string("ComputeBudget11111111111111111111111111111
 _MARKER_UNITS = 150
 
 
-# What SPL Token answers when it is called by the program.
-_TOKEN_ERRORS = {1: "SPL Token: InsufficientFunds", 4: "SPL Token: OwnerMismatch"}
+# What SPL Token and the System program answer when this program calls them.
+_CALLEE_ERRORS = {1: "Callee: InsufficientFunds", 4: "Callee: OwnerMismatch"}
 
 
 def named(code: int | None, otherwise: object) -> str:
-    """A custom error's name: this program's, else SPL Token's."""
-    known = None if code is None else error_name(code) or _TOKEN_ERRORS.get(code)
+    """A custom error's name: this program's, else a callee's."""
+    known = None if code is None else error_name(code) or _CALLEE_ERRORS.get(code)
     return known or str(otherwise)
 
 
