@@ -7,6 +7,7 @@ the end of a history everyone leaves, and all money comes out.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -19,6 +20,7 @@ from solders.pubkey import Pubkey
 
 from hypernode_worker.core.accounts import Job, JobState, Node
 from hypernode_worker.solana.codec import codec
+from tests.program import soak
 from tests.support.histories import history as histories
 from tests.support.histories import invariants
 from tests.support.histories.books import Draft, Forbidden, Token, Told
@@ -259,5 +261,18 @@ def _rounded_up(amount: int, bps: int) -> int:
 def test_a_base_unit_too_much_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The rules round shares up where the program rounds down."""
     monkeypatch.setattr(histories.end_rules.money, "share", _rounded_up)
-    with pytest.raises(AssertionError, match="fee|slashed|bond"):
+    with pytest.raises(AssertionError, match=r"fee|slashed|bond"):
         play(0, 3_000)
+
+
+def test_a_failure_is_told_by_seed_and_step_and_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(histories.RULES, "work_job", _nobody_may)
+    first = soak.play((4, 3_000))
+    assert "the rules say nobody may" in (first.fault or "")
+    assert soak.play((first.seed, first.steps)) == first
+    assert soak.play((first.seed, first.steps - 1)).fault is None
+
+
+def test_the_table_counts_what_was_answered() -> None:
+    answers = Counter({("stake", "accepted"): 2, ("stake", "WrongMarket"): 3, ("stake", "InvalidAmount"): 1})
+    assert soak.table(answers).splitlines()[1].split() == ["stake", "2", "4", "WrongMarket", "3,", "InvalidAmount", "1"]

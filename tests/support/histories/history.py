@@ -22,6 +22,7 @@ from tests.support.histories.moves import WEIGHTS, Moves, NothingToDo
 from tests.support.histories.town import Town
 
 DAY = 86_400
+CHECK_ALL_EVERY = 200
 RULES: dict[str, Callable[[Draft], None]] = {
     name: next(getattr(rules, name) for rules in (market_rules, job_rules, end_rules) if hasattr(rules, name))
     for name in WEIGHTS
@@ -62,6 +63,8 @@ class History:
                 self.fate(self.dice.choice(FATES))
             else:
                 self.act(self.dice.choices(_NAMES, _SHARES)[0])
+        if self.steps % CHECK_ALL_EVERY == 0:
+            self.check_all()
 
     def act(self, name: str) -> None:
         """Raises NothingToDo where there is nothing that the instruction could be about."""
