@@ -28,8 +28,9 @@ RULES: dict[str, Callable[[Draft], None]] = {
     for name in WEIGHTS
 }
 AT_ONCE = {
-    "create_market": "update_market", "update_market": "close_market", "close_market": "create_market",
-    "register_node": "deregister_node", "deregister_node": "register_node", "close_job": "create_job",
+    "create_market": ("update_market",), "update_market": ("update_market", "close_market"),
+    "close_market": ("create_market",), "register_node": ("deregister_node",), "deregister_node": ("register_node",),
+    "close_job": ("create_job",),
 }  # fmt: skip
 """What is tried in the same slot after: what is made again must not be taken for what was there."""
 FATES = ("wait", "wait", "deadline", "halt", "window", "moment", "payee", "payee", "gift", "age", "years")
@@ -71,8 +72,8 @@ class History:
         made = getattr(self.moves, name)()
         if self.dice.randrange(100) < self.moves.wild:
             made = self.moves.spoil(made)
-        if self.run(name, made) and name in AT_ONCE and self.dice.randrange(4) == 0:
-            self.act(AT_ONCE[name])
+        if self.run(name, made) and name in AT_ONCE and self.dice.randrange(3) == 0:
+            self.act(self.dice.choice(AT_ONCE[name]))
 
     def run(self, name: str, instruction: Instruction) -> bool:
         """Sends the instruction, and checks that the chain did what the rules say, all of it and nothing else."""
@@ -111,7 +112,7 @@ class History:
                 self._wait_for_a_deadline()
             case "halt":
                 # Time without slots, or slots without time.
-                town.wait(*dice.choice(((700, 1), (60, 0), (0, 40), (0, 400))))
+                town.wait(*dice.choice(((700, 1), (60, 0), (0, 1), (0, 40), (0, 400))))
             case "window":
                 self._claim_as_the_window_opens()
             case "moment":

@@ -117,7 +117,8 @@ class Moves:
         return build(self.who(self.town.owner), number, terms, payment_mint=payment, stake_mint=stake)
 
     def update_market(self) -> Instruction:
-        market = self.some(Market)
+        young = max(self.town.books.of(Market), key=lambda market: market.revision, default=None)
+        market = young if young and self.dice.randrange(2) else self.some(Market)
         made = self.terms(market.stake_mint != NATIVE_MINT)
         paused = self.dice.randrange(8) == 0
         return self.town.books.program.update_market(
@@ -126,7 +127,7 @@ class Moves:
 
     def close_market(self) -> Instruction:
         young = max(self.town.books.of(Market), key=lambda market: market.revision, default=None)
-        market = young if young and self.dice.randrange(2) else self.some(Market)
+        market = young if young and self.dice.randrange(4) else self.some(Market)
         return self.town.books.program.close_market(self.who(market.authority), market.address)
 
     # --- nodes and stake ---
