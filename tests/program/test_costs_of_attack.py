@@ -8,7 +8,8 @@ import pytest
 from solders.keypair import Keypair
 
 from hypernode_worker.core.accounts import Reason
-from hypernode_worker.solana.program import open_slot
+from hypernode_worker.core.claim_window import open_slot
+from tests.support.accounts import make_job
 from tests.support.market_world import World
 from tests.support.svm import refused
 
@@ -162,10 +163,10 @@ def test_a_bad_name_is_left_behind_for_a_cooldown_without_stake(staked: World) -
 def test_identities_win_claims_in_proportion_and_no_more(own: int, others: int) -> None:
     """Each identity is one draw in the claim window: k of n win k / n of the jobs, for k stakes."""
     nodes, jobs = [Keypair().pubkey() for _ in range(own + others)], 1_200
-    nobody, won = Keypair().pubkey(), 0.0
+    won = 0.0
     for _ in range(jobs):
-        job = Keypair().pubkey()
-        opens = [open_slot(job, node, 0, 24, nobody) for node in nodes]
+        job = make_job(claim_spread_slots=24)
+        opens = [open_slot(job, node) for node in nodes]
         first = [place for place, slot in enumerate(opens) if slot == min(opens)]
         won += sum(place < own for place in first) / len(first)
     share = own / (own + others)

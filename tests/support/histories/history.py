@@ -12,8 +12,8 @@ from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
 from hypernode_worker.core.accounts import Job, JobState, Market, Node
+from hypernode_worker.core.claim_window import open_slot
 from hypernode_worker.solana.addresses import token_address
-from hypernode_worker.solana.program import open_slot
 from tests.support.histories import end_rules, job_rules, market_rules
 from tests.support.histories.books import Draft, Forbidden, Told
 from tests.support.histories.chain import ACCEPTED
@@ -143,7 +143,7 @@ class History:
         jobs = [job for job in books.of(Job) if job.state == JobState.QUEUED]
         job = self.moves.one_of(jobs, Job)
         node = self.moves.one_of([node for node in books.of(Node) if node.market == job.market], Node)
-        opens = open_slot(job.address, node.address, job.queued_slot, job.claim_spread_slots, job.node)
+        opens = open_slot(job, node.address)
         self.town.wait_for(0, opens - self.dice.randrange(2))
         self.run("work_job", books.program.work_job(node.authority, job, begin=True))
 

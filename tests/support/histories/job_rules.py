@@ -16,9 +16,9 @@ from hypernode_worker.core.accounts import (
     Reason,
     Requirements,
 )
+from hypernode_worker.core.claim_window import open_slot
 from hypernode_worker.core.types import Cid, Slot, UnixTime
 from hypernode_worker.solana.addresses import SYSTEM_PROGRAM
-from hypernode_worker.solana.program import open_slot
 from tests.support.histories import money_rules as money
 from tests.support.histories.books import RECORD_BYTES, U64, Draft, Forbidden, need
 
@@ -212,7 +212,7 @@ def work_job(draft: Draft) -> None:
     need(node.active_jobs < min(node.capacity, market.terms.max_capacity), "full")
     free = node.staked - node.unstaking
     need(free >= market.terms.min_stake and free >= node.locked + job.lock, "too little stake")
-    opens = open_slot(job.address, node.address, job.queued_slot, job.claim_spread_slots, job.node)
+    opens = open_slot(job, node.address)
     need(draft.slot >= opens, "the window is shut")
     now = UnixTime(draft.time)
     draft.put(replace(money.take_lock(node, job), last_seen=now))
