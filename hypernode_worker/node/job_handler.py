@@ -46,7 +46,6 @@ from hypernode_worker.errors import (
     InsufficientFunds,
     PermanentError,
     ProgramError,
-    TransactionExpired,
     TransientError,
 )
 from hypernode_worker.node.backoff import Backoff
@@ -177,7 +176,7 @@ class JobHandler:
             receipt = await self._context.chain.work_job(job, begin=begin)
         except TransientError as error:
             log.warning("The claim of %s is uncertain: %s", job.address, error)
-            found = await find_claim(self._context, job, may_land=not isinstance(error, TransactionExpired))
+            found = await find_claim(self._context, job, may_land=self._context.chain.may_land(job.address))
             if found is None:
                 self._not_claimed(str(error))
             else:
