@@ -52,13 +52,17 @@ def create(
         typer.Option(min=0, max=65_535, help="Slots over which nodes' claims are spread; 24 for hundreds of nodes."),
     ] = 0,
     network: Annotated[bool, typer.Option("--network", help="Jobs may use the network, where nodes allow it.")] = False,
+    pinned: Annotated[
+        bool,
+        typer.Option("--pinned", help="Results must be pinned: nodes without Kubo or a pinning service claim none."),
+    ] = False,
     market_id: Annotated[int | None, typer.Option("--id", min=0, help="A number you haven't used; random.")] = None,
 ) -> None:
     """Make a market of your own and print its address. Its rules are copied into each job when it is posted."""
     from solders.pubkey import Pubkey
 
     from hypernode_worker.app import open_client
-    from hypernode_worker.core.accounts import FLAG_NETWORK, NATIVE_MINT, MarketTerms
+    from hypernode_worker.core.accounts import FLAG_NETWORK, FLAG_PINNED, NATIVE_MINT, MarketTerms
     from hypernode_worker.errors import ConfigError
 
     if review_period and arbiter is None:
@@ -71,7 +75,7 @@ def create(
         max_capacity=max_capacity,
         start_credit=start_credit,
         max_attempts=max_attempts,
-        flags=FLAG_NETWORK if network else 0,
+        flags=FLAG_NETWORK * network + FLAG_PINNED * pinned,
         arbiter=read_address(arbiter, "--arbiter") if arbiter else Pubkey.default(),
         fee_receiver=read_address(fee_receiver, "--fee-receiver") if fee_receiver else Pubkey.default(),
         min_price=floor,

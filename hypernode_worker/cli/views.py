@@ -137,6 +137,7 @@ def market_text(market: Market) -> str:
             f"heartbeat {terms.heartbeat_timeout or 'not asked for'}{' s' if terms.heartbeat_timeout else ''}",
             "attempts": terms.max_attempts,
             "network": "jobs may use it" if terms.flags & 1 else "no",
+            "results": "must be pinned" if terms.flags & 2 else "need no pin",
             "stake": f"at least {terms.min_stake:,} base units" if terms.min_stake else "not required",
         }
     )

@@ -60,7 +60,8 @@ class JobBoard:
             return
         if job.address in self._fetching or self._resting.rests(job.address):
             return
-        why = why_not_job(job, self._context.node, self._context.settings, self._context.chain_clock.now())
+        context = self._context
+        why = why_not_job(job, context.node, context.settings, context.chain_clock.now(), context.store.reach)
         if why is not None:
             self._skip(job, why)
             return
@@ -155,7 +156,8 @@ class JobBoard:
     def _why_not(self, offer: Offer, settings: WorkerSettings) -> str | None:
         context = self._context
         own = frozenset({context.chain.wallet, context.node.payout})
-        return why_not_job(offer.job, context.node, settings, context.chain_clock.now()) or why_not_definition(
+        now, reach = context.chain_clock.now(), context.store.reach
+        return why_not_job(offer.job, context.node, settings, now, reach) or why_not_definition(
             offer.definition, offer.job, context.node, settings, context.provider.capabilities, own
         )
 

@@ -13,7 +13,7 @@ from typing import assert_never
 
 from solders.signature import Signature
 
-from hypernode_worker.core.accounts import Job, JobState
+from hypernode_worker.core.accounts import FLAG_PINNED, Job, JobState
 from hypernode_worker.core.events import (
     Event,
     RunClaimed,
@@ -33,6 +33,7 @@ from hypernode_worker.core.lifecycle import (
     Release,
     SendSignOfLife,
     SetUp,
+    StopWaiting,
     Store,
     Wait,
     decide,
@@ -138,10 +139,22 @@ class JobHandler:
             outcome=self.work.ended.outcome if self.work.ended else None,
             heartbeat_at=self._heartbeat_at,
             stop=self._context.stop.request,
+            postable=self.work.kept is not None and job is not None and not job.flags & FLAG_PINNED,
         )
 
     async def _act(
-        self, action: Claim | SetUp | Begin | Execute | Interrupt | Store | Finish | Release | SendSignOfLife | Wait
+        self,
+        action: Claim
+        | SetUp
+        | Begin
+        | Execute
+        | Interrupt
+        | Store
+        | StopWaiting
+        | Finish
+        | Release
+        | SendSignOfLife
+        | Wait,
     ) -> None:
         job = self.job
         assert job is not None  # decide closes a run without an account
@@ -158,6 +171,8 @@ class JobHandler:
                 await self.work.interrupt(outcome)
             case Store():
                 self.work.start_store(job)
+            case StopWaiting():
+                await self.work.stop_waiting()
             case Finish():
                 await self._finish(job)
             case Release(reason):
@@ -284,6 +299,7 @@ class JobHandler:
         if self.work.progress is Progress.EXECUTING:
             await self.work.interrupt(RunOutcome.LOST)
         await self.work.cancel()
+        await self.work.withdraw()
         await self.work.remove_containers()
         with contextlib.suppress(OSError):
             await asyncio.to_thread(self._folder.delete)
