@@ -16,7 +16,7 @@ from hypernode_worker.core.accounts import Job, JobState, QueuedJob, Reason
 from hypernode_worker.core.outcome import Effect, RunOutcome
 from hypernode_worker.core.types import Slot
 
-__all__ = ["Action", "Effect", "Observation", "Progress", "RunOutcome", "StopRequest", "decide"]
+__all__ = ["Action", "Effect", "Observation", "Progress", "RunOutcome", "Step", "StopRequest", "decide"]
 
 
 GIVE_UP_S = 3600.0
@@ -145,9 +145,8 @@ class Close:
     outcome: RunOutcome
 
 
-Action = (
-    Claim | SetUp | Begin | Execute | Interrupt | Store | StopWaiting | Finish | Release | SendSignOfLife | Wait | Close
-)
+Step = Claim | SetUp | Begin | Execute | Interrupt | Store | StopWaiting | Finish | Release | SendSignOfLife | Wait
+Action = Step | Close
 
 
 def decide(seen: Observation) -> Action:

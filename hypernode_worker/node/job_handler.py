@@ -33,6 +33,7 @@ from hypernode_worker.core.lifecycle import (
     Release,
     SendSignOfLife,
     SetUp,
+    Step,
     StopWaiting,
     Store,
     Wait,
@@ -142,20 +143,7 @@ class JobHandler:
             postable=self.work.kept is not None and job is not None and not job.flags & FLAG_PINNED,
         )
 
-    async def _act(
-        self,
-        action: Claim
-        | SetUp
-        | Begin
-        | Execute
-        | Interrupt
-        | Store
-        | StopWaiting
-        | Finish
-        | Release
-        | SendSignOfLife
-        | Wait,
-    ) -> None:
+    async def _act(self, action: Step) -> None:
         job = self.job
         assert job is not None  # decide closes a run without an account
         match action:

@@ -1,4 +1,4 @@
-"""Results on their way: queued, tried again, taken up after a restart; and what is posted when, by what a market demands."""
+"""Results on their way: queued, tried again, taken up after a restart; and what is posted when a market wants pins."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from hypernode_worker.core.accounts import FLAG_PINNED, Job, JobState, Reason
 from hypernode_worker.core.events import JobSkipped, RunEnded, RunReleased, RunStarted, WarningRaised
 from hypernode_worker.core.ports import ContainerSpec, Reach
 from hypernode_worker.core.runs import RunState
+from hypernode_worker.core.types import Cid
 from hypernode_worker.errors import ConfigError, ContentInvalid, EndpointDown
 from hypernode_worker.ipfs import EmbeddedStore
 from hypernode_worker.ipfs import blocks as blocks_module
@@ -100,7 +101,7 @@ async def test_few_uploads_go_on_at_once(tmp_path: Path) -> None:
         under_way -= 1
 
     store.publish = publish  # pyright: ignore[reportAttributeAccessIssue]
-    cids = []
+    cids: list[Cid] = []
     for number in range(7):
         (tmp_path / f"{number}").mkdir()
         (tmp_path / f"{number}" / "file").write_text(f"{number}")
