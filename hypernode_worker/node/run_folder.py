@@ -128,7 +128,7 @@ def _move(source: Path, target: Path) -> None:
     except OSError:
         # Another user owns it, as with some runtimes: its content can be read, but it can't be moved. Half a copy must
         # not pass for the whole: a full disk or a kill may come between.
-        partial = target.with_name(f"{target.name}.part")
+        partial = target.parent.with_name(f"{target.name}.part")
         _delete(partial)
         shutil.copytree(source, partial, symlinks=True, ignore_dangling_symlinks=True)
         partial.rename(target)
