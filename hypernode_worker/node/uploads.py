@@ -50,6 +50,8 @@ class Uploads:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._tasks:
+            self._announce(WarningRaised(f"Results not uploaded yet: {len(self._tasks)}; the next start goes on."))
         tasks = [*self._tasks.values(), *([self._probing] if self._probing else [])]
         for task in tasks:
             task.cancel()

@@ -87,6 +87,20 @@ async def test_refused_credentials_are_told_and_waited_for(worlds: Worlds, tmp_p
         assert (await world.until(job.address, JobState.SETTLED, timeout_s=200)).exit_status == 0
 
 
+async def test_a_registered_node_starts_while_its_store_is_down(worlds: Worlds, tmp_path: Path) -> None:
+    async with shelf_world(worlds, tmp_path) as (world, shelf, _):
+        wallet = world.chain.client()
+        async with worker(world, wallet=wallet) as first:
+            specs = (await wallet.node(first.node)).specs
+        shelf.broken = DOWN
+        async with worker(world, wallet=wallet) as second:
+            assert "takes nothing now" in second.said(WarningRaised)[0].message
+            assert (await wallet.node(second.node)).specs == specs
+        async with worker(world, wait=False) as stranger:
+            with pytest.raises(EndpointDown):
+                await stranger.task
+
+
 async def test_few_uploads_go_on_at_once(tmp_path: Path) -> None:
     shelf = Shelf()
     shelf.seconds = 10.0
