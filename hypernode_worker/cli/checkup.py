@@ -116,7 +116,10 @@ class Checkup:
         return f"{chain.health().endpoint} serves {identity.cluster}, version {identity.version}"
 
     async def program(self) -> str:
-        return f"{await (await self._open_chain()).checks.program()} is deployed"
+        found = await (await self._open_chain()).checks.program()
+        what = "the program of this package" if found.is_packaged else "ANOTHER program or version than this package's"
+        whose = "nobody can change it" if found.authority is None else f"{found.authority} can replace it"
+        return f"{found.address} is {what}; {whose}"
 
     async def market(self) -> str:
         from hypernode_worker.app import open_store

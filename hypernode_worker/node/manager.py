@@ -37,7 +37,7 @@ from hypernode_worker.node.job_board import FETCHERS, JobBoard
 from hypernode_worker.node.job_watch import watch_for_jobs
 from hypernode_worker.node.lock import only_worker
 from hypernode_worker.node.market_watch import MarketWatch, enter_market
-from hypernode_worker.node.recovery import recover
+from hypernode_worker.node.reconcile import Reconciler
 from hypernode_worker.node.run_context import RunContext
 from hypernode_worker.node.settings import WorkerSettings
 from hypernode_worker.node.settling import Settling
@@ -125,8 +125,12 @@ class NodeManager:
     async def _locked(self) -> None:
         self._started_at = self._clock.unix_time()
         with only_worker(self._settings.data_dir, self._chain.wallet):
-            async with control_server(self._settings.data_dir, self._commands()):
-                await self._work(*await self._start())
+            self._chain.log_transactions(self._journal)
+            try:
+                async with control_server(self._settings.data_dir, self._commands()):
+                    await self._work(*await self._start())
+            finally:
+                self._chain.log_transactions(None)
         if self._failure is not None:
             raise self._failure
 
@@ -196,12 +200,14 @@ class NodeManager:
         async with context.uploads, asyncio.TaskGroup() as group:
             dispatcher = Dispatcher(context, board, settling, watch, health, group)
             self._parts = _Parts(context, board, health, watch, settling, dispatcher)
-            await self._guard("recovery", recover(context, dispatcher, settling))
+            reconciler = Reconciler(context, dispatcher, settling)
+            await self._guard("reconcile", reconciler.look(context.node.open_jobs))
             loops: list[tuple[str, Coroutine[object, object, None]]] = [
                 ("watch for jobs", watch_for_jobs(context, board)),
                 *((f"definitions {number}", board.fetch()) for number in range(FETCHERS)),
                 ("dispatch", dispatcher.dispatch()),
                 ("settling", settling.settle()),
+                ("reconcile", reconciler.watch()),
                 ("market", watch.watch()),
                 ("health", health.watch()),
                 ("chain time", follow_chain_time(self._chain, context.chain_clock, self._stop)),

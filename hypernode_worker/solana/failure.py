@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
 from hypernode_worker.core.types import LAMPORTS_PER_SOL
@@ -33,10 +32,12 @@ class Intent:
     Attributes:
         what: in words, as an infinitive ("claim job 7xZ8").
         cost_hint: what has to be paid beside fees ("the deposit of 0.5 SOL and rent"), or nothing.
+        job: the job that it is about; None for others.
     """
 
     what: str
     cost_hint: str = ""
+    job: Pubkey | None = None
 
 
 def transaction_error(
@@ -45,11 +46,11 @@ def transaction_error(
     intent: Intent,
     payer: Pubkey,
     program: Pubkey,
-    instructions: tuple[Instruction, ...],
+    programs: tuple[Pubkey, ...],
     logs: tuple[str, ...] = (),
     landed: bool = False,
 ) -> TransactionFailed:
-    """The error for the JSON of a TransactionError. `instructions` are the message's, in order."""
+    """The error for the JSON of a TransactionError. `programs`: of the message's instructions, in order."""
     could_not = f"Could not {intent.what}"
     if err in _NO_FEE:
         return InsufficientFunds(
@@ -70,11 +71,11 @@ def transaction_error(
     code = json_object(reason).get("Custom")
     if code == _TOO_LITTLE:
         return _too_little(could_not, payer, intent, logs, landed)
-    if isinstance(code, int) and 0 <= index < len(instructions):
-        ours = instructions[index].program_id == program
+    if isinstance(code, int) and 0 <= index < len(programs):
+        ours = programs[index] == program
         if ours and code >= FIRST_PROGRAM_ERROR:
             return _program_error(could_not, code, logs, landed)
-        where = "a program that it calls" if ours else f"the program {instructions[index].program_id}"
+        where = "a program that it calls" if ours else f"the program {programs[index]}"
         why = f"{where} refused with its error {code}"
     elif isinstance(reason, str):
         why = f"the program failed with {reason[:100]}"

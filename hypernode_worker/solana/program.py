@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -31,9 +30,6 @@ from hypernode_worker.solana.records import account_from, queued_from
 LOCALNET_PROGRAM_ID = Pubkey.from_string("HYPERMarket11111111111111111111111111111111")
 """Off the curve: nobody can deploy there, so it is the program's address on a local chain only."""
 
-LAST_NODE_WAITS_SLOTS = 150
-"""How many slots after everyone else a job's last node may claim it again."""
-
 _NONE = Pubkey.default()
 
 
@@ -44,20 +40,6 @@ class Payees:
     payout_to: Pubkey | None = None
     client_to: Pubkey | None = None
     fee_to: Pubkey | None = None
-
-
-def open_slot(job: Pubkey, node: Pubkey, queued_slot: int, spread: int, last_node: Pubkey) -> int:
-    """The first slot in which a node may claim a job that was queued in `queued_slot`.
-
-    Args:
-        spread: the job's claim_spread_slots; nodes' openings double every two slots until all may claim.
-        last_node: the job's node field: who had it last waits until everyone else has had a chance.
-    """
-    if node == last_node:
-        return queued_slot + spread + LAST_NODE_WAITS_SLOTS
-    digest = hashlib.sha256(bytes(job) + bytes(node) + queued_slot.to_bytes(8, "little")).digest()
-    h = int.from_bytes(digest[:8], "little")
-    return queued_slot + max(0, spread - 2 * (64 - h.bit_length()) - (h & 1))
 
 
 def error_name(code: int) -> str | None:

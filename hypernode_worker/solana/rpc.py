@@ -99,9 +99,9 @@ class Rpc:
             "getAccountInfo", [str(address), config], lambda value: None if value is None else _account(address, value)
         )
 
-    async def account_head(self, address: Pubkey) -> AccountInfo | None:
-        """The account without its data, for those of any size."""
-        config = self._config(encoding="base64", **_slice(0))
+    async def account_head(self, address: Pubkey, length: int) -> AccountInfo | None:
+        """The account with the first `length` bytes of its data, for those of any size."""
+        config = self._config(encoding="base64", **_slice(length))
         return (
             await self._in_context(
                 "getAccountInfo", [str(address), config], lambda v: None if v is None else _account(address, v)
@@ -148,9 +148,15 @@ class Rpc:
     async def blockhash(self) -> Blockhash:
         return (await self._in_context("getLatestBlockhash", [self._config()], _blockhash))[0]
 
-    async def simulate(self, transaction: bytes) -> Simulation:
-        """Runs it on the endpoint, unsigned and with a fresh blockhash, which comes with the answer."""
+    async def simulate(self, transaction: bytes, *, newest: bool = False) -> Simulation:
+        """Runs it on the endpoint, unsigned and with a fresh blockhash, which comes with the answer.
+
+        Args:
+            newest: on the state of the latest block, confirmed or not; its blockhash may be of a block that is dropped.
+        """
         config = self._config(encoding="base64", sigVerify=False, replaceRecentBlockhash=True)
+        if newest:
+            config["commitment"] = "processed"
         return (await self._in_context("simulateTransaction", [_base64(transaction), config], _simulation))[0]
 
     async def send(self, transaction: bytes) -> Signature:

@@ -49,4 +49,4 @@ class WalletActions(ProgramReader):
         instructions: Sequence[Instruction] = [instruction]
         if not job.is_native and self.wallet == job.client:
             instructions = [create_token_account(self.wallet, self.wallet, job.payment_mint), instruction]
-        return await self._sender.send(instructions, Intent(f"{verb} job {job.address}"))
+        return await self._sender.send(instructions, Intent(f"{verb} job {job.address}", job=job.address))

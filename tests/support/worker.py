@@ -307,8 +307,6 @@ async def worker(
 
 async def crash(node: Worker) -> None:
     """Ends a worker as a kill would: its tasks are gone, and nothing was settled or cleaned."""
-    manager = node.manager
-    assert manager._parts is not None  # pyright: ignore[reportPrivateUsage]
     mine = asyncio.current_task()
     for task in asyncio.all_tasks():
         name = task.get_name()

@@ -27,8 +27,9 @@ from hypernode_worker.providers.process_provider import ProcessProvider
 
 async def main(kind, node, folder):
     folder = Path(folder)
-    provider = DockerProvider(local_images=[sys.argv[4]]) if kind == "docker" else ProcessProvider(state_dir=folder / "state")
-    image = await provider.prepare(sys.argv[4], timeout_s=10)
+    image, docker = sys.argv[4], kind == "docker"
+    provider = DockerProvider(local_images=[image]) if docker else ProcessProvider(state_dir=folder / "state")
+    image = await provider.prepare(image, timeout_s=10)
     script = "i=0; while [ $i -lt 30 ]; do i=$((i+1)); echo line $i; sleep 0.1; done; exit 5"
     limits = Limits(64 << 20, 1.0, 32, 1 << 20, 16 << 20)
     spec = ContainerSpec("job", node, "run", 0, image, ("/bin/sh", "-c", script), "/workspace",

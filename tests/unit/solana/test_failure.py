@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
 from hypernode_worker.errors import InsufficientFunds, ProgramError, TransactionFailed
@@ -13,12 +12,12 @@ from hypernode_worker.solana.codec import codec
 from hypernode_worker.solana.failure import Intent, transaction_error
 
 PROGRAM, OTHER, PAYER = Pubkey.new_unique(), Pubkey.new_unique(), Pubkey.new_unique()
-INSTRUCTIONS = (Instruction(OTHER, b"", []), Instruction(PROGRAM, b"", []))
+PROGRAMS = (OTHER, PROGRAM)
 
 
 def error(err: Any, **more: Any) -> TransactionFailed:
     intent = Intent("claim job X", "a deposit of 1 SOL")
-    return transaction_error(err, intent=intent, payer=PAYER, program=PROGRAM, instructions=INSTRUCTIONS, **more)
+    return transaction_error(err, intent=intent, payer=PAYER, program=PROGRAM, programs=PROGRAMS, **more)
 
 
 @pytest.mark.parametrize("code", sorted(codec().idl.errors))
