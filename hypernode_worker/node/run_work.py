@@ -243,7 +243,8 @@ class RunWork:
         operations = tuple(self._execution.results) if self._execution else self.ended_operations
         outputs = Outputs(ended, operations, self.image, self._started_at, self._context.clock.unix_time())
         kept = await keep_result(self._context, job, self._folder, outputs)
-        self._journal(RunState.ENDED, kept)
+        if self._context.store.reach is Reach.NETWORK:  # else it is stored at once, and one entry is enough
+            self._journal(RunState.ENDED, kept)
         self.kept, self.ended = kept, kept.ended
         return kept
 

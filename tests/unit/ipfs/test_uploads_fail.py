@@ -105,20 +105,31 @@ async def test_a_failed_upload_is_said_and_the_next_one_succeeds_from_what_is_he
         assert len(server.requests[0].body) > 3 * MIB
 
 
-async def test_a_connection_that_is_reset_half_way_is_said_and_the_next_upload_is_whole(tmp_path: Path) -> None:
-    async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+@pytest.mark.parametrize("how", ["reset", "stalled"])
+async def test_a_connection_that_breaks_half_way_is_said_and_the_next_upload_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(transport, "UPLOAD_IDLE_S", 0.5)
+
+    async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readexactly(MIB)
+        if how == "stalled":
+            await reading_goes_on.wait()
         raw = writer.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.transport.abort()
 
-    server = await asyncio.start_server(reset, "127.0.0.1", 0)
+    reading_goes_on = asyncio.Event()
+    server = await asyncio.start_server(half, "127.0.0.1", 0, limit=MIB)
     try:
         async with kubo_store(tmp_path, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as store:
-            cid = await store.import_path(result_in(tmp_path))
+            result = result_in(tmp_path)
+            (result / "output" / "large").write_bytes(pattern(32 * MIB))  # more than sockets hold
+            cid = await store.import_path(result)
             with pytest.raises(EndpointDown, match="breaks off"):
                 await store.publish(cid)
     finally:
+        reading_goes_on.set()
         server.close()
         await server.wait_closed()
     async with raw_server(kubo()) as whole, kubo_store(tmp_path, whole.url) as store:
