@@ -16,11 +16,11 @@ from solders.pubkey import Pubkey
 
 from hypernode_worker.core.accounts import Job, QueuedJob
 from hypernode_worker.core.claim_window import open_slot
+from hypernode_worker.core.deadlines import SLOT_S
 from hypernode_worker.core.definition import MAX_BYTES, JobDefinition
 from hypernode_worker.core.events import CandidateFound, JobSkipped
 from hypernode_worker.core.types import Cid, Slot
 from hypernode_worker.errors import HypernodeError, PermanentError, TransientError
-from hypernode_worker.node.clocks import SLOT_S
 from hypernode_worker.node.memory import Resting
 from hypernode_worker.node.offer import Offer
 from hypernode_worker.node.run_context import RunContext

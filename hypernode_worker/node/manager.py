@@ -27,6 +27,7 @@ from hypernode_worker.core.events import (
     WorkerStopped,
 )
 from hypernode_worker.core.ports import Clock, ContainerProvider, ContentStore, Hardware, Journal, NodeChain
+from hypernode_worker.core.stake import counted_stake, required_stake, stake_missing
 from hypernode_worker.errors import ConfigError, PermanentError
 from hypernode_worker.node.announcer import Announcer
 from hypernode_worker.node.clocks import ChainClock, SystemClock, follow_chain_time
@@ -181,16 +182,11 @@ class NodeManager:
         return context, market, balance
 
     async def _verify_stake(self, market: Market) -> None:
-        required = max(market.terms.min_stake, market.terms.lock_per_job)
+        required = required_stake(market.terms)
         node = await self._chain.node_of(market.address, self._chain.wallet) if required else None
-        staked = node.staked - node.unstaking if node else 0
-        self._announce(StakeVerified(staked, required))
-        if staked < required:
-            self._announce(
-                WarningRaised(
-                    f"This market asks for a stake of {required}, this node has {staked}: it can't claim jobs yet."
-                )
-            )
+        self._announce(StakeVerified(counted_stake(node), required))
+        if missing := stake_missing(market, node):
+            self._announce(WarningRaised(missing))
 
     async def _work(self, context: RunContext, market: Market | None, balance: int) -> None:
         settings = self._settings

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from solders.pubkey import Pubkey
 
@@ -32,11 +33,13 @@ class Intent:
     Attributes:
         what: in words, as an infinitive ("claim job 7xZ8").
         cost_hint: what has to be paid beside fees ("the deposit of 0.5 SOL and rent"), or nothing.
+        advice: what to do next when the program refuses, by the name of its error.
         job: the job that it is about; None for others.
     """
 
     what: str
     cost_hint: str = ""
+    advice: Mapping[str, str] = field(default_factory=dict[str, str])
     job: Pubkey | None = None
 
 
@@ -74,7 +77,7 @@ def transaction_error(
     if isinstance(code, int) and 0 <= index < len(programs):
         ours = programs[index] == program
         if ours and code >= FIRST_PROGRAM_ERROR:
-            return _program_error(could_not, code, logs, landed)
+            return _program_error(could_not, code, intent, logs, landed)
         where = "a program that it calls" if ours else f"the program {programs[index]}"
         why = f"{where} refused with its error {code}"
     elif isinstance(reason, str):
@@ -93,7 +96,7 @@ def _instruction_error(err: Json) -> tuple[int, Json]:
             return -1, None
 
 
-def _program_error(could_not: str, code: int, logs: tuple[str, ...], landed: bool) -> TransactionFailed:
+def _program_error(could_not: str, code: int, intent: Intent, logs: tuple[str, ...], landed: bool) -> TransactionFailed:
     spec = codec().idl.errors.get(code)
     if spec is None:
         message = (
@@ -101,7 +104,10 @@ def _program_error(could_not: str, code: int, logs: tuple[str, ...], landed: boo
         )
         return ProgramError(message, code=code, name=f"Error{code}", logs=logs, landed=landed)
     sentence = spec.message[0].lower() + spec.message[1:] if spec.message[1:2].islower() else spec.message
-    return ProgramError(f"{could_not}: {sentence} ({spec.name})", code=code, name=spec.name, logs=logs, landed=landed)
+    message = f"{could_not}: {sentence} ({spec.name})"
+    if advice := intent.advice.get(spec.name):
+        message = f"{could_not}: {sentence.removesuffix('.')} ({spec.name}): {advice}."
+    return ProgramError(message, code=code, name=spec.name, logs=logs, landed=landed)
 
 
 def _too_little(

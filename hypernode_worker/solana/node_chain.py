@@ -51,11 +51,17 @@ class NodeActions(WalletActions):
         node = await self.node(address)
         stake_mint = await self.stake_mint(node)
         instruction = self._program.deregister_node(node, stake_mint=stake_mint)
-        return await self._sender.send([instruction], Intent(f"deregister the node {address}"))
+        advice = {
+            "NodeHasStake": "'hypernode-worker stake withdraw' gives it back",
+            "NodeHasJobs": "they end by themselves, at latest when somebody calls 'hypernode-worker crank'",
+        }
+        return await self._sender.send([instruction], Intent(f"deregister the node {address}", advice=advice))
 
     async def work_job(self, job: QueuedJob | Job, *, begin: bool) -> Receipt:
         instruction = self._program.work_job(self.wallet, job, begin=begin)
-        return await self._sender.send([instruction], Intent(f"claim job {job.address}", job=job.address), newest=True)
+        advice = {"StakeTooLow": "'hypernode-worker stake show' tells what is missing, 'stake add' adds it"}
+        intent = Intent(f"claim job {job.address}", advice=advice, job=job.address)
+        return await self._sender.send([instruction], intent, newest=True)
 
     async def begin_job(self, job: Job) -> Receipt:
         instruction = self._program.begin_job(self.wallet, job)

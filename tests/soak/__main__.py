@@ -39,6 +39,7 @@ def figures_of(toll: Toll) -> list[Figure]:
         Figure("given back to the queue", toll.released, "runs"),
         Figure("taken up again after a kill", toll.attached, "runs"),
         Figure("lost", toll.lost, "jobs", target=0),
+        Figure("with a wrong result", toll.wrong, "jobs", target=0),
         Figure("paid twice", toll.overpaid, "lamports", target=0),
         Figure("folders, processes and containers left", toll.left_over, "", target=0),
         Figure("time", toll.seconds, "s"),

@@ -39,10 +39,9 @@ class Killable:
             os.kill(self.pid, signal.SIGKILL)
 
     def stop(self) -> None:
-        """Twice: running jobs are given up."""
-        for _ in range(2):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGTERM)
+        """It drains."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGTERM)
 
     def events(self, name: str) -> int:
         """How often an event was told, by all starts."""

@@ -21,9 +21,10 @@ from solders.pubkey import Pubkey
 from hypernode_worker.client import Client
 from hypernode_worker.core.accounts import Job, JobState
 from hypernode_worker.errors import ProgramError
-from tests.bench.world import World, write_key
+from tests.bench.world import World
 from tests.soak.killable import Killable, killable
 from tests.support.providers import IMAGE
+from tests.support.town import make_passable
 
 STEPS = 24
 """Writes of a start with one job; a start that has taken up others makes more."""
@@ -33,14 +34,15 @@ WAITING = 3
 PRICE = 1_000
 ENDS_S = 240.0
 
-KINDS: Sequence[dict[str, Any]] = (
-    {"operations": [{"command": "true"}]},
-    {"operations": [{"command": "exit 3"}]},
-    {"operations": [{"command": "echo one > $OUTPUT_DIR/one; seq 200"}]},
-    {"operations": [{"command": "sleep 0.5; echo first > $OUTPUT_DIR/a"}, {"command": "cat $OUTPUT_DIR/a"}]},
-    {"operations": [{"command": "sleep 2"}]},
-    {"operations": [{"command": "sleep 30"}], "timeout": 3},
+KINDS: Sequence[tuple[int, dict[str, Any]]] = (
+    (0, {"operations": [{"command": "true"}]}),
+    (3, {"operations": [{"command": "exit 3"}]}),
+    (0, {"operations": [{"command": "echo one > $OUTPUT_DIR/one; seq 200"}]}),
+    (0, {"operations": [{"command": "sleep 0.5; echo first > $OUTPUT_DIR/a"}, {"command": "cat $OUTPUT_DIR/a"}]}),
+    (0, {"operations": [{"command": "sleep 2"}]}),
+    (124, {"operations": [{"command": "sleep 30"}], "timeout": 3}),
 )
+"""The exit status that a run of each must end with, and what makes the definition."""
 
 
 @dataclass(slots=True)
@@ -48,7 +50,8 @@ class Toll:
     """What became of it all.
 
     Attributes:
-        lost: jobs that are held or waiting although nothing more will happen, or whose books don't add up.
+        lost: jobs whose books don't add up, or whose client got neither a result nor the money back.
+        wrong: results with another exit status than the job's program has.
         overpaid: base units that the payout wallet has more than the jobs say.
         left_over: processes and containers of jobs that are still there.
     """
@@ -60,6 +63,7 @@ class Toll:
     released: int = 0
     attached: int = 0
     lost: int = 0
+    wrong: int = 0
     overpaid: int = 0
     left_over: int = 0
     seconds: float = 0.0
@@ -72,10 +76,10 @@ async def kill_again_and_again(world: World, *, kills: int, seed: int, runtime: 
         runtime: docker or process.
     """
     chance, toll, began = random.Random(seed), Toll(), time.monotonic()
+    make_passable(world.home)
     await world.market(min_price=PRICE, max_attempts=255, heartbeat_timeout=0, finish_grace=600)
-    payout = write_key(world.home / "payout.json")
     async with world.client("payout") as owner:
-        before = await owner.chain.balance(payout)
+        payout, before = owner.chain.wallet, await owner.chain.balance(owner.chain.wallet)
     async with world.client("node"):
         pass  # makes the key and funds it
     environment = world.environment(
@@ -100,8 +104,8 @@ async def kill_again_and_again(world: World, *, kills: int, seed: int, runtime: 
         toll.overpaid = await client.chain.balance(payout) - before - sum(job.paid for job in jobs)
         toll.released, toll.attached = worker.events("RunReleased"), worker.events("RunResumed")
     toll.posted = len(jobs)
-    for job in jobs:
-        _count(job, toll)
+    for number, job in enumerate(jobs):
+        _count(job, KINDS[number % len(KINDS)][0], toll)
     toll.left_over = left_over(world.home)
     toll.seconds = time.monotonic() - began
     return toll
@@ -114,15 +118,13 @@ class _Posting:
         self._client = client
         self._market = market
         self._image = {"image": IMAGE} if runtime == "docker" else {}
-        self._number = 0
         self.jobs: list[Pubkey] = []
 
     async def keep(self, waiting: int) -> None:
         """So many jobs are queued; each kind in its turn."""
         queued = await self._client.chain.jobs(self._market, state=JobState.QUEUED)
         for _ in range(waiting - sum(job.attempts == 0 for job in queued)):
-            kind = KINDS[self._number % len(KINDS)]
-            self._number += 1
+            _, kind = KINDS[len(self.jobs) % len(KINDS)]
             definition = {"framework": "custom", "timeout": 60, "requirements": {"trust": "low"}, **self._image, **kind}
             posted = await self._client.post(await self._client.prepare(definition, market=self._market))
             self.jobs.append(posted.job)
@@ -156,12 +158,13 @@ async def _live_and_die(worker: Killable, chance: random.Random, number: int) ->
     return "at a step of the journal" if alone else "at a random moment"
 
 
-def _count(job: Job, toll: Toll) -> None:
+def _count(job: Job, exit_status: int, toll: Toll) -> None:
     owed = job.owed_node + job.owed_fee + job.owed_client
     if job.deposit != job.paid + job.fee + job.refunded + owed or owed:
         toll.lost += 1
     elif job.state is JobState.SETTLED:
         toll.settled += 1
+        toll.wrong += job.exit_status != exit_status
     else:
         toll.refunded += job.refunded == job.deposit
         toll.lost += job.refunded != job.deposit
@@ -170,10 +173,8 @@ def _count(job: Job, toll: Toll) -> None:
 def left_over(home: Path) -> int:
     """Run folders, processes of jobs and labelled containers that are still there."""
     folders = len(list((home / "node" / "runs").glob("*")))
-    processes = sum(
-        str(home) in " ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])
-    )
-    return folders + processes + containers()
+    lines = (" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"]))
+    return folders + sum(str(home) in line for line in lines) + containers()
 
 
 def containers() -> int:

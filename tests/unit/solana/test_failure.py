@@ -76,3 +76,13 @@ def test_whatever_else_an_endpoint_says_is_a_failure_with_a_sentence(err: Any) -
     assert type(found) is TransactionFailed
     assert str(found).startswith("Could not claim job X: ")
     assert str(found).endswith(".")
+
+
+def test_advice_follows_the_name_of_the_error_that_it_is_for() -> None:
+    code = next(code for code, spec in codec().idl.errors.items() if spec.name == "CooldownNotOver")
+    intent = Intent("withdraw it", advice={"CooldownNotOver": "wait", "NothingUnstaking": "ask first"})
+    err: Any = {"InstructionError": [1, {"Custom": code}]}
+    said = transaction_error(err, intent=intent, payer=PAYER, program=PROGRAM, programs=PROGRAMS)
+    assert (
+        str(said) == "Could not withdraw it: the cooldown of the requested stake is not over (CooldownNotOver): wait."
+    )
