@@ -3,6 +3,7 @@
     DIR/blocks/ab/<digest>   what was added here; stays
     DIR/cache/ab/<digest>    what was fetched; within each `ab` the longest unused go once its share is passed
     DIR/pins/<cid>           an empty file for each root that was added, so that a later eviction knows what to keep
+    DIR/uploads/<cid>        an empty file for each root that is to be uploaded and isn't confirmed yet
     DIR/tmp/                 files being written; each is renamed into place when whole
 
 A file's name is its sha2-256, so two processes that write one block write the same bytes, and every read can tell
@@ -47,13 +48,14 @@ class EmbeddedStore:
         self._blocks = folder / "blocks"
         self._cache = folder / "cache"
         self._pins = folder / "pins"
+        self._uploads = folder / "uploads"
         self._tmp = folder / "tmp"
         self._share = max(cache_bytes // 256, MAX_BLOCK_BYTES) if cache_bytes > 0 else 0
         self._cached: dict[Path, int] = {}  # bytes in a folder of the cache: as counted, plus what was added here since
         self._counting = threading.Lock()
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for part in (self._blocks, self._cache, self._pins, self._tmp):
+            for part in (self._blocks, self._cache, self._pins, self._uploads, self._tmp):
                 part.mkdir(mode=0o700, exist_ok=True)
             if not os.access(self._tmp, os.W_OK | os.X_OK):
                 raise PermissionError("it isn't writable")
@@ -117,21 +119,29 @@ class EmbeddedStore:
 
     def pin(self, root: Cid) -> Path:
         """Marks a DAG as one to keep. May be repeated."""
-        path = self._pins / str(root)
-        try:
-            path.touch(mode=0o600)
-        except OSError as error:
-            raise _disk_error(path, error) from error
-        return path
+        return _mark(self._pins / str(root))
 
     def pinned(self, root: Cid) -> bool:
         return (self._pins / str(root)).exists()
 
     def pins(self) -> Iterator[Cid]:
         """All roots that were added here."""
-        for path in self._pins.iterdir():
-            with suppress(ValueError):
-                yield Cid.parse(path.name)
+        return _marked(self._pins)
+
+    # --- uploads
+
+    def queue_upload(self, root: Cid) -> Path:
+        """Marks a DAG as one that is to be uploaded, also by a later process. May be repeated."""
+        return _mark(self._uploads / str(root))
+
+    def uploads(self) -> Iterator[Cid]:
+        """All roots whose upload isn't over: whatever evicts must leave their blocks."""
+        return _marked(self._uploads)
+
+    def end_upload(self, root: Cid) -> None:
+        """The upload is confirmed, or not wanted any more. May be repeated."""
+        with suppress(OSError):
+            (self._uploads / str(root)).unlink()
 
     def settle(self, paths: Iterable[Path]) -> None:
         """Returns once these files are on the disk; several at a time, so the disk can group them.
@@ -212,6 +222,20 @@ def _evict(folder: Path, limit: int) -> int:
             path.unlink()
         total -= size
     return total
+
+
+def _mark(path: Path) -> Path:
+    try:
+        path.touch(mode=0o600)
+    except OSError as error:
+        raise _disk_error(path, error) from error
+    return path
+
+
+def _marked(folder: Path) -> Iterator[Cid]:
+    for path in folder.iterdir():
+        with suppress(ValueError):
+            yield Cid.parse(path.name)
 
 
 def _path(root: Path, cid: Cid) -> Path:

@@ -13,7 +13,7 @@ from typing import assert_never
 
 from solders.signature import Signature
 
-from hypernode_worker.core.accounts import Job, JobState
+from hypernode_worker.core.accounts import FLAG_PINNED, Job, JobState
 from hypernode_worker.core.events import (
     Event,
     RunClaimed,
@@ -33,6 +33,8 @@ from hypernode_worker.core.lifecycle import (
     Release,
     SendSignOfLife,
     SetUp,
+    Step,
+    StopWaiting,
     Store,
     Wait,
     decide,
@@ -137,11 +139,10 @@ class JobHandler:
             outcome=self.work.ended.outcome if self.work.ended else None,
             heartbeat_at=self._heartbeat_at,
             stop=self._context.stop.request,
+            postable=self.work.kept is not None and job is not None and not job.flags & FLAG_PINNED,
         )
 
-    async def _act(
-        self, action: Claim | SetUp | Begin | Execute | Interrupt | Store | Finish | Release | SendSignOfLife | Wait
-    ) -> None:
+    async def _act(self, action: Step) -> None:
         job = self.job
         assert job is not None  # decide closes a run without an account
         match action:
@@ -157,6 +158,8 @@ class JobHandler:
                 await self.work.interrupt(outcome)
             case Store():
                 self.work.start_store(job)
+            case StopWaiting():
+                await self.work.stop_waiting()
             case Finish():
                 await self._finish(job)
             case Release(reason):
@@ -283,6 +286,7 @@ class JobHandler:
         if self.work.progress is Progress.EXECUTING:
             await self.work.interrupt(RunOutcome.LOST)
         await self.work.cancel()
+        await self.work.withdraw()
         await self.work.remove_containers()
         with contextlib.suppress(OSError):
             await asyncio.to_thread(self._folder.delete)
