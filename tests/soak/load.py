@@ -11,18 +11,12 @@ from solders.pubkey import Pubkey
 
 from hypernode_worker.client import Client
 from hypernode_worker.core.accounts import JobState
+from tests.bench.throughput import DEFINITION
 from tests.bench.world import World
 
 AT_ONCE = 8
 WARM = 0.1
 """Share of the runs after which the worker has what it needs: growth is counted from there."""
-DEFINITION: dict[str, object] = {
-    "framework": "custom",
-    "image": "busybox",
-    "operations": [{"type": "run", "command": ["true"]}],
-    "timeout": 60,
-    "requirements": {"trust": "low"},
-}
 
 
 @dataclass(slots=True)

@@ -13,13 +13,14 @@ import pytest
 from solders.keypair import Keypair
 from solders.transaction import Transaction
 
-from hypernode_worker.core.accounts import JobState
+from hypernode_worker.core.accounts import Job, JobState
 from hypernode_worker.core.events import RunClaimed, RunResumed, RunSettled, RunStarted
 from hypernode_worker.core.outcome import RunOutcome
 from hypernode_worker.core.ports import ContainerSpec
 from hypernode_worker.core.runs import RunState
 from hypernode_worker.providers.mock import MockRun
 from hypernode_worker.solana.client import SolanaClient
+from hypernode_worker.solana.codec import codec
 from tests.support.inprocess import InProcessTransport
 from tests.support.worker import World, crash, worker
 
@@ -65,9 +66,7 @@ def hold_back(transport: InProcessTransport, word: bytes, signature: str | None 
     return kept
 
 
-def word_of(world: World, instruction: str) -> bytes:
-    from hypernode_worker.solana.codec import codec
-
+def word_of(instruction: str) -> bytes:
     return codec().idl.instructions[instruction].discriminator
 
 
@@ -82,16 +81,22 @@ async def until_kept(kept: list[str]) -> None:
             await asyncio.sleep(0.1)
 
 
+async def killed_while_sending(world: World, operator: Operator, instruction: str) -> tuple[Job, list[str]]:
+    """A worker's end at the moment when this is on its way; the job, and what it sent, which hasn't landed."""
+    async with worker(world, wallet=operator.start()) as node:
+        kept = hold_back(operator.transport, word_of(instruction))
+        job = await world.post()
+        await until_kept(kept)
+        await crash(node)
+    return job, kept
+
+
 async def test_a_claim_that_lands_after_the_restart_is_taken_up(worlds: Worlds) -> None:
     async with worlds() as world:
         operator = Operator(world)
-        async with worker(world, wallet=operator.start()) as first:
-            kept = hold_back(operator.transport, word_of(world, "work_job"))
-            job = await world.post()
-            await until_kept(kept)
-            await crash(first)
+        job, kept = await killed_while_sending(world, operator, "work_job")
         wallet = operator.start()
-        again = hold_back(operator.transport, word_of(world, "work_job"))
+        again = hold_back(operator.transport, word_of("work_job"))
         async with worker(world, wallet=wallet) as second:
             (run,) = second.journal.open_runs()
             assert run.state is RunState.CLAIMING, "while it may land it isn't given up"
@@ -107,13 +112,9 @@ async def test_a_claim_that_lands_after_the_restart_is_taken_up(worlds: Worlds) 
 async def test_a_claim_that_never_lands_is_forgotten_and_may_be_tried_again(worlds: Worlds) -> None:
     async with worlds() as world:
         operator = Operator(world)
-        async with worker(world, wallet=operator.start()) as first:
-            kept = hold_back(operator.transport, word_of(world, "work_job"))
-            job = await world.post()
-            await until_kept(kept)
-            await crash(first)
+        job, kept = await killed_while_sending(world, operator, "work_job")
         wallet = operator.start()
-        again = hold_back(operator.transport, word_of(world, "work_job"), signature_of(kept[0]))
+        again = hold_back(operator.transport, word_of("work_job"), signature_of(kept[0]))
         async with worker(world, wallet=wallet) as second:
             await asyncio.sleep(10)
             assert set(again) == set(kept), "until it can't land any more no other is signed"
@@ -127,13 +128,9 @@ async def test_a_result_is_not_posted_twice(worlds: Worlds) -> None:
     """finish_job was sent and the worker killed: the next one follows that transaction and signs no other."""
     async with worlds() as world:
         operator = Operator(world)
-        async with worker(world, wallet=operator.start()) as first:
-            kept = hold_back(operator.transport, word_of(world, "finish_job"))
-            job = await world.post()
-            await until_kept(kept)
-            await crash(first)
+        job, kept = await killed_while_sending(world, operator, "finish_job")
         wallet = operator.start()
-        again = hold_back(operator.transport, word_of(world, "finish_job"))
+        again = hold_back(operator.transport, word_of("finish_job"))
         async with worker(world, wallet=wallet) as second:
             await until_kept(again)
             assert set(again) == set(kept)
