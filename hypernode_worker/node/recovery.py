@@ -16,6 +16,7 @@ from hypernode_worker.errors import HypernodeError
 from hypernode_worker.node.dispatcher import Dispatcher
 from hypernode_worker.node.offer import Offer
 from hypernode_worker.node.run_book import RunBook
+from hypernode_worker.node.run_chain import certain_job, read_job
 from hypernode_worker.node.run_context import RunContext
 from hypernode_worker.node.run_folder import RunFolder, delete_run_folder, run_folders
 from hypernode_worker.node.settling import Settling
@@ -29,7 +30,8 @@ _UNPAID = (JobState.SUBMITTED, JobState.DISPUTED)
 async def recover(context: RunContext, dispatcher: Dispatcher, settling: Settling) -> None:
     """Before the first new job. The chain decides what is held; journal and containers, what can go on."""
     node = context.node
-    found: Sequence[Job] = await context.chain.jobs_of_node(node.address) if node.open_jobs else ()
+    scanned: Sequence[Job] = await context.chain.jobs_of_node(node.address) if node.open_jobs else ()
+    found = [*scanned, *await _missing(context, scanned)]
     jobs = [job for job in found if job.state in _HELD]
     containers = await context.provider.containers(str(node.address))
     for job in jobs:
@@ -42,6 +44,19 @@ async def recover(context: RunContext, dispatcher: Dispatcher, settling: Settlin
     await asyncio.to_thread(_delete_folders, context, jobs)
     _close_records(context, jobs)
     _collect(context, settling, [job for job in found if job.state in _UNPAID or job.owed_node])
+
+
+async def _missing(context: RunContext, scanned: Sequence[Job]) -> list[Job]:
+    """Jobs of runs that stand open in the journal and that a scan left out: an endpoint may forget some, or lie."""
+    known = {(job.address, job.queued_slot) for job in scanned}
+    found: list[Job] = []
+    for record in context.journal.open_runs():
+        if record.state is RunState.DUE or (record.job, record.run) in known:
+            continue
+        job = await certain_job(context, record.job, await read_job(context, record.job))
+        if job is not None and job.node == context.node.address and job.queued_slot == record.run:
+            found.append(job)
+    return found
 
 
 async def _take_up(context: RunContext, dispatcher: Dispatcher, job: Job, containers: Sequence[Container]) -> None:

@@ -72,6 +72,7 @@ class SolanaClient(NodeActions, ClientActions):
             trouble=watcher.trouble,
             last_slot=self._rpc.last_slot,
             calls=dict(self._transport.calls),
+            endpoints=self._transport.states(),
         )
 
     async def close(self) -> None:
