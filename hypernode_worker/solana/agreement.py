@@ -25,7 +25,7 @@ def chosen_chain(genesis_hashes: Sequence[str | None]) -> str | None:
 
 
 def odd_slots(slots: Mapping[int, int]) -> frozenset[int]:
-    """Which endpoints are too far from the others; at most half of them.
+    """Which endpoints are too far from the others: at most half of them, none where no more are near each other.
 
     Args:
         slots: by the endpoint's place in the operator's order, asked at the same moment.
@@ -36,7 +36,8 @@ def odd_slots(slots: Mapping[int, int]) -> frozenset[int]:
     middle = ordered[len(ordered) // 2]
     if len(slots) == 2 and ordered[1] - ordered[0] > MAX_BELIEVED_LAG:
         middle = slots[min(slots)]
-    return frozenset(place for place, slot in slots.items() if abs(slot - middle) > MAX_LAG_SLOTS)
+    odd = frozenset(place for place, slot in slots.items() if abs(slot - middle) > MAX_LAG_SLOTS)
+    return odd if 2 * len(odd) <= len(slots) else frozenset()
 
 
 def majority(answers: Mapping[int, T]) -> T:

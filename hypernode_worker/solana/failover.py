@@ -15,7 +15,7 @@ from typing import Protocol
 
 from hypernode_worker.core.ports import EndpointState
 from hypernode_worker.errors import ConfigError, EndpointDown, RateLimited
-from hypernode_worker.solana.agreement import chosen_chain, odd_slots
+from hypernode_worker.solana.agreement import MAX_LAG_SLOTS, chosen_chain, odd_slots
 from hypernode_worker.solana.health import EndpointHealth
 from hypernode_worker.solana.transport import (
     DEFAULT_MAX_BYTES,
@@ -32,6 +32,8 @@ from hypernode_worker.solana.transport import (
 VOTE_S = 5.0
 """How long the start waits for endpoints to tell their chain; who is later is asked when it is first needed."""
 COMPARE_APART_S = 20.0
+AGREED_S = 120.0
+"""For how long nobody may be behind the slot that the others were at; then they are compared anew."""
 
 
 class Asked(Protocol):
@@ -79,6 +81,7 @@ class FailoverTransport:
         self._genesis: str | None = None
         self._voting = asyncio.Lock()
         self._compare_at = 0.0
+        self._agreed_slot, self._agreed_until = 0, 0.0
 
     @property
     def name(self) -> str:
@@ -189,12 +192,12 @@ class FailoverTransport:
         return sorted(seats, key=lambda s: (s.health.rests(now), s.health.rest_ends() if s.health.rests(now) else 0))
 
     def _listening_order(self) -> list[_Seat]:
-        """The connection that stands; then as for requests, by how the connections have been doing."""
+        """The connection that stands, then the operator's order; those that are left alone come last."""
         now = asyncio.get_running_loop().time()
         seats = [seat for seat in self._seats if not seat.health.other_chain]
         return sorted(
             seats,
-            key=lambda s: (not (s is self._listened and s.told.connected), s.socket.rests(now) or s.health.rests(now)),
+            key=lambda s: (s.socket.rests(now) or s.health.rests(now), not (s is self._listened and s.told.connected)),
         )
 
     async def _ask(self, seat: _Seat, method: str, params: Sequence[Json], max_bytes: int = DEFAULT_MAX_BYTES) -> Json:
@@ -285,6 +288,10 @@ class FailoverTransport:
     async def _notice_stall(self, seat: _Seat, result: Json) -> None:
         """Compares with the others when an endpoint's slot stands still. Raises EndpointBehind: it is frozen."""
         slot, now = _slot(result), asyncio.get_running_loop().time()
+        if slot is not None and now < self._agreed_until and slot < self._agreed_slot - MAX_LAG_SLOTS:
+            why = f"The endpoint {seat.asked.name} is still at slot {slot}, others were at {self._agreed_slot} before."
+            self.leave_out(seat.place, why)
+            raise EndpointBehind(why)
         if slot is None or not seat.health.saw(slot, now) or now < self._compare_at:
             return
         self._compare_at = now + COMPARE_APART_S
@@ -300,6 +307,9 @@ class FailoverTransport:
             others = max(slot for other, slot in slots.items() if other not in odd)
             name = self._seats[place].asked.name
             self.leave_out(place, f"The endpoint {name} is at slot {slots[place]}, others are at {others}.")
+        if odd:
+            self._agreed_slot = max(slot for place, slot in slots.items() if place not in odd)
+            self._agreed_until = asyncio.get_running_loop().time() + AGREED_S
         return odd
 
 

@@ -112,13 +112,13 @@ class Rpc:
             )
         )[0]
 
-    async def account_opinions(self, address: Pubkey, *, confirmed: bool = False) -> list[tuple[int, AccountInfo | None]]:
+    async def account_opinions(
+        self, address: Pubkey, *, confirmed: bool = False
+    ) -> list[tuple[int, AccountInfo | None]]:
         """The account as each endpoint tells it, with the endpoint's place; see Transport.opinions."""
         config = self._config(encoding="base64")
         told: list[tuple[int, AccountInfo | None]] = []
-        for opinion in await self.transport.opinions(
-            "getAccountInfo", [str(address), config], confirmed=confirmed
-        ):
+        for opinion in await self.transport.opinions("getAccountInfo", [str(address), config], confirmed=confirmed):
             try:
                 value = opinion.result["value"]
                 told.append((opinion.endpoint, None if value is None else _account(address, value)))

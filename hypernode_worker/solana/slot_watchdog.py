@@ -18,6 +18,8 @@ LOOK_EVERY_S = 120.0
 SILENT_S = 10.0
 """Slots follow each other every 0.4 s: after this long without one, either the chain stands still or nobody tells."""
 
+CHAIN_MOVES_S = 4.0
+
 
 class SlotWatchdog:
     """Asks to be told of slots for a moment now and then, over the connection that all subscriptions share.
@@ -47,7 +49,7 @@ class SlotWatchdog:
                 self._rpc.transport.renew(why)
 
     async def look(self) -> str | None:
-        """What is wrong with the connection, None: nothing. One request more where no slot comes.
+        """What is wrong with the connection, None: nothing. Two requests more where no slot comes.
 
         Raises RpcRefused, EndpointDown, RateLimited.
         """
@@ -58,8 +60,10 @@ class SlotWatchdog:
         finally:
             subscription.close()
         if told is None:
-            moved = await self._rpc.slot() > known
-            return f"fell silent, while the chain has gone on from slot {known}" if moved else None
+            before = await self._rpc.slot()
+            await asyncio.sleep(CHAIN_MOVES_S)
+            now = await self._rpc.slot()
+            return f"fell silent, while the chain has gone on from slot {before} to {now}" if now > before else None
         behind = known - told
         return f"come from slot {told}, {behind} behind what is read" if behind > MAX_LAG_SLOTS else None
 

@@ -258,7 +258,9 @@ async def test_the_next_endpoint_is_asked_while_the_first_is_down(endpoint: Endp
         assert second.asked("getBalance") == 2
         assert endpoint.asked("getBalance") == 1
         down, up = chain.health().endpoints
-        assert down.rests_s is not None and down.rests_s > 0 and "can't be reached" in str(down.trouble)
+        assert down.rests_s is not None
+        assert down.rests_s > 0
+        assert "can't be reached" in str(down.trouble)
         assert (up.in_use, up.rests_s, up.trouble) == (True, 0.0, None)
 
 
