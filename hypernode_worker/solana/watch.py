@@ -109,6 +109,7 @@ class Watcher:
                     subscription, catch_up_at, program_account, lambda info, _: self._reader.decode_queued(market, info)
                 )
             except TimeoutError:
+                catch_up_at = loop.time()  # a timer may fire a hair before its time
                 continue
             except _TROUBLE as error:
                 self.trouble = str(error)
@@ -184,6 +185,7 @@ class Watcher:
                     lambda info, slot: (self._reader.job_or_none(info), slot),
                 )
             except TimeoutError:
+                read_at = loop.time()
                 continue
             except _TROUBLE as error:
                 self.trouble = str(error)

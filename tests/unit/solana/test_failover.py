@@ -61,7 +61,7 @@ def answering(endpoint: InProcessTransport, method: str, answer: Callable[[Any],
     def intercept(asked: str, params: Sequence[Any]) -> Any:
         if asked != method:
             return None
-        return answer(endpoint._rpc.handle(asked, list(params)))  # pyright: ignore[reportPrivateUsage]
+        return answer(endpoint.answer(asked, list(params)))
 
     endpoint.intercept = intercept
 
@@ -81,7 +81,7 @@ def frozen(endpoint: InProcessTransport, slot: int) -> None:
     """It answers from this slot for ever."""
 
     def intercept(asked: str, params: Sequence[Any]) -> Any:
-        answer: Any = endpoint._rpc.handle(asked, list(params))  # pyright: ignore[reportPrivateUsage]
+        answer: Any = endpoint.answer(asked, list(params))
         if asked == "getSlot":
             return slot
         return at_slot(lambda _: slot)(answer) if "context" in json_object(answer) else answer
@@ -161,9 +161,9 @@ async def test_an_endpoint_that_fails_is_left_alone_for_a_growing_while() -> Non
         town = Town(chain, 2)
         await town.node.balance(SOMEONE)
         town.endpoints[0].down = True
-        for _ in range(3600):
+        for _ in range(720):
             await town.node.balance(SOMEONE)
-            await asyncio.sleep(1)
+            await asyncio.sleep(5)
         assert 10 <= town.asked("getBalance")[0] <= 22, "an hour: 5, 10, 20 ... 300 s apart"
         assert town.node.health().endpoint == "http://endpoint-2"
         town.endpoints[0].down = False
@@ -237,7 +237,7 @@ async def test_a_frozen_endpoint_is_left_out_also_when_it_is_the_first() -> None
         assert town.asked("getBalance")[1] >= 8
         assert town.node.health().endpoint == "http://endpoint-2"
         assert town.rests() == [True, False]
-        assert "is at slot 5, others are at" in str(town.node.health().endpoints[0].trouble)
+        assert "at slot 5, others" in str(town.node.health().endpoints[0].trouble)
 
 
 async def test_a_halted_chain_makes_no_endpoint_odd() -> None:
@@ -409,11 +409,11 @@ async def test_an_idle_worker_with_three_endpoints_stays_under_four_calls_a_minu
         await town.open()
         async with seeing(town.node.watch_queued(town.market.address)):
             before = sum(endpoint.calls.total() for endpoint in town.endpoints)
-            for minute in range(30):  # what node/ asks for beside the watch
+            for minute in range(20):  # what node/ asks for beside the watch
                 await town.node.balance(SOMEONE)
                 if minute % 5 == 0:
                     await town.node.time()
                     await town.node.market(town.market.address)
                 await asyncio.sleep(60)
             calls = sum(endpoint.calls.total() for endpoint in town.endpoints) - before
-            assert calls / 30 <= 4
+            assert calls / 20 <= 4
