@@ -73,6 +73,8 @@ log = logging.getLogger(__name__)
 WATCH_AFTER_S = 1.0
 """A run that is over sooner needs no subscription of its own."""
 ASK_AGAIN_S = 5.0
+FINISH_AFTER_DOUBTS = 5
+"""So many times it is asked whether our own finish_job has landed, as one endpoint says, before it is sent again."""
 
 
 class JobHandler:
@@ -97,7 +99,8 @@ class JobHandler:
         self._heartbeat_at: float | None = None
         self._signature: Signature | None = None
         self._trusted: Job | None = job
-        self._concluded = False
+        self._released_itself = False
+        self._doubts = 0
         self._refused = ""
         self._backoff = Backoff()
 
@@ -141,7 +144,7 @@ class JobHandler:
 
     def _must_be_certain(self, action: Action) -> bool:
         """Whether it gives a held run up, or cuts it short, because of what the chain is said to be."""
-        given_up = isinstance(action, Close) and self._claimed.is_set() and not self._concluded
+        given_up = isinstance(action, Close) and self._claimed.is_set() and not self._released_itself
         return given_up or action == Interrupt(RunOutcome.STOPPED)
 
     async def _certain_action(self) -> Action:
@@ -151,6 +154,9 @@ class JobHandler:
             self.job = await self._context.chain.certain_job(self._offer.job.address, news)
         except TransientError as error:
             log.warning("Job %s is held until it is certain: %s", self._offer.job.address, error)
+            self._doubts += 1
+            if self._signature is not None and self._doubts % FINISH_AFTER_DOUBTS:
+                return Wait(self._context.chain_clock.now() + 1.0)  # our finish_job is on its way to the others
             self.job = self._trusted
             asyncio.get_running_loop().call_later(ASK_AGAIN_S, self._recall, news)
         return decide(self._observe())
@@ -242,7 +248,7 @@ class JobHandler:
         self.book.advance(RunState.RUNNING, RunStarted(job.address, receipt.signature))
 
     def _released(self, job: Job, action: Release, receipt: Receipt) -> None:
-        self._concluded = True
+        self._released_itself = True
         self.job = after_release(job, receipt.slot)
         self._context.announce(RunReleased(job.address, receipt.signature, action.reason))
 
@@ -251,7 +257,7 @@ class JobHandler:
         assert stored is not None  # STORED is set with it
 
         def finished(receipt: Receipt) -> None:
-            self._signature, self._concluded = receipt.signature, True
+            self._signature = receipt.signature
             self.job = after_finish(job)
 
         sent = self._context.chain.finish_job(
