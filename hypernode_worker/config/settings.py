@@ -66,8 +66,8 @@ class Settings(BaseModel):
     )
     balance_floor: Price = _field(
         "Solana",
-        "wallet's balance below which no job is taken: what is held must still be paid for (or 0.005SOL); 890,880 of it "
-        "can't be spent",
+        "wallet's balance below which no job is taken: what is held must still be paid for (or 0.005SOL); of it "
+        "890,880 can't be spent",
         5_000_000,
         unit="lamports",
         ge=0,

@@ -32,6 +32,6 @@ class FeeBudget:
         if not self._limit or (spent := self.spent(now)) < self._limit:
             return None
         return (
-            f"Fees: {sol(spent)} SOL went into transaction fees within 24 hours, DAILY_FEE_BUDGET is {sol(self._limit)}; "
+            f"Fees: {sol(spent)} SOL went into transactions within 24 hours, DAILY_FEE_BUDGET is {sol(self._limit)}; "
             "see why that many were sent, or raise it. No job is taken until enough of them are a day old."
         )

@@ -156,7 +156,8 @@ class JobHandler:
             log.warning("Job %s is held until it is certain: %s", self._offer.job.address, error)
             self._doubts += 1
             if self._signature is not None and self._doubts % FINISH_AFTER_DOUBTS:
-                return Wait(self._context.chain_clock.now() + 1.0)  # our finish_job is on its way to the others
+                await asyncio.sleep(1.0)  # our finish_job is on its way to the others
+                return await self._certain_action()
             self.job = self._trusted
             asyncio.get_running_loop().call_later(ASK_AGAIN_S, self._recall, news)
         return decide(self._observe())

@@ -103,7 +103,8 @@ class Watcher:
                     self._rpc.transport.renew("doesn't tell of new jobs that stand in the queue")
                 if read is not None:
                     # Half a minute's jobs stay for the next look: those weren't old enough for this one.
-                    since, told = slot - UNTOLD_SLOTS if since else slot, {key for key in told if key[1] > slot - 150}
+                    since = max(since, slot - UNTOLD_SLOTS) if since else slot
+                    told = {key for key in told if key[1] > since}
             try:
                 job = await self._next(
                     subscription, catch_up_at, program_account, lambda info, _: self._reader.decode_queued(market, info)

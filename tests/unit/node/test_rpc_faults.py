@@ -146,6 +146,7 @@ async def test_a_stop_that_only_one_endpoint_knows_of_is_not_followed(worlds: Wo
         async with worker(world, wallet=world.chain.client(transport=failover(endpoints))) as node:
             posted = await world.post()
             await node.until_said(RunStarted)
+
             def stopped(account: dict[str, Any], data: bytearray) -> bytearray:
                 data[672:680] = data[656:664]  # stopped_at = started_at
                 return data

@@ -1,4 +1,4 @@
-"""Which of several endpoints is asked, which is left alone, and who is believed: in virtual time, with a real program."""
+"""Which of several endpoints is asked, which is left alone, and who is believed, in virtual time."""
 
 from __future__ import annotations
 
