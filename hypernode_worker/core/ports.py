@@ -135,10 +135,12 @@ class ChainReader(Protocol):
 
     async def job(self, address: Pubkey) -> Job: ...
 
-    async def certain_job(self, address: Pubkey, seen: Job | None) -> Job | None:
+    async def certain_job(self, address: Pubkey, seen: Job | None, *, expected: bool = False) -> Job | None:
         """What most endpoints say of a job: asked before anything is given up because of `seen` (None: it is gone).
 
-        With one endpoint it is `seen`. Raises EndpointDown while they contradict each other: hold on, ask again.
+        With one endpoint it is `seen`. `expected`: it is what our own transaction was to lead to, so one endpoint's
+        word is enough while the others don't answer. Raises EndpointDown while they contradict each other: hold on,
+        ask again.
         """
         ...
 

@@ -149,13 +149,13 @@ class JobHandler:
 
     async def _certain_action(self) -> Action:
         """What most endpoints' view leads to; while they contradict each other, what was known before."""
-        news = self.job
+        news, finished = self.job, self._signature is not None
         try:
-            self.job = await self._context.chain.certain_job(self._offer.job.address, news)
+            self.job = await self._context.chain.certain_job(self._offer.job.address, news, expected=finished)
         except TransientError as error:
             log.warning("Job %s is held until it is certain: %s", self._offer.job.address, error)
             self._doubts += 1
-            if self._signature is not None and self._doubts % FINISH_AFTER_DOUBTS:
+            if finished and self._doubts % FINISH_AFTER_DOUBTS:
                 await asyncio.sleep(1.0)  # our finish_job is on its way to the others
                 return await self._certain_action()
             self.job = self._trusted

@@ -99,12 +99,12 @@ class ProgramReader:
     async def job(self, address: Pubkey) -> Job:
         return await self._read("job", address, self.decode_job)
 
-    async def certain_job(self, address: Pubkey, seen: Job | None) -> Job | None:
+    async def certain_job(self, address: Pubkey, seen: Job | None, *, expected: bool = False) -> Job | None:
         """See ChainReader.certain_job."""
         if not self._rpc.transport.several:
             return seen
         told: dict[int, Job | None] = {}
-        for endpoint, info in await self._rpc.account_opinions(address, confirmed=True):
+        for endpoint, info in await self._rpc.account_opinions(address, confirmed=not expected):
             try:
                 told[endpoint] = None if info is None else self.job_or_none(info)
             except AccountInvalid as error:

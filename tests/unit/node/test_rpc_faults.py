@@ -54,6 +54,8 @@ async def test_a_run_outlives_an_endpoint_that_lies_about_its_job(worlds: Worlds
             endpoints[0].drop()  # what is read now is a lie
             settled = await world.until(posted.address, JobState.SETTLED)
             assert (settled.exit_status, settled.attempts) == (0, 1)
+            heal(endpoints[0])  # of two that contradict each other nobody is believed
+            await node.until_said(RunSettled)
             assert len(node.said(RunSettled)) == 1
             assert not node.said(RunLost)
 
@@ -169,7 +171,7 @@ async def test_jobs_are_taken_while_the_first_endpoint_is_of_no_use(worlds: Worl
                 await world.until(posted.address, JobState.SETTLED, timeout_s=90)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 async def test_no_schedule_of_faults_loses_a_job_or_pays_twice(worlds: Worlds, seed: int) -> None:
     chance = random.Random(seed)
     async with worlds() as world:
