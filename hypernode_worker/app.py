@@ -190,6 +190,8 @@ def worker_settings(loaded: Loaded, host: HostSpecs) -> WorkerSettings:
         allow_unisolated=settings.allow_unisolated,
         country=settings.country.upper(),
         images=settings.images,
+        balance_floor_lamports=settings.balance_floor,
+        fee_budget_lamports=settings.daily_fee_budget,
         health_interval_s=settings.health_check_interval / 1000,
         drain_timeout_s=settings.drain_timeout / 1000,
         definition_timeout_s=settings.ipfs_timeout / 1000,

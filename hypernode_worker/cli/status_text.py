@@ -34,6 +34,8 @@ def status_text(status: Json) -> str:
         values["not paid yet"] = f"{status['unpaid_jobs']} jobs: under review, in dispute, or not deliverable"
     if rpc := _object(status, "rpc"):
         values["chain"] = _rpc_text(rpc)
+        if left_alone := [_left_alone(endpoint) for endpoint in _objects(rpc, "endpoints") if endpoint.get("trouble")]:
+            values["left alone"] = "; ".join(left_alone)
     if status.get("refuses"):
         values["takes none"] = status["refuses"]
     lines = [screen.fields(values)]
@@ -66,6 +68,12 @@ def _rpc_text(rpc: Json) -> str:
     calls = sum(_number(_object(rpc, "calls"), method) for method in _object(rpc, "calls"))
     trouble = f"; last trouble: {rpc['trouble']}" if rpc.get("trouble") else ""
     return f"{rpc.get('endpoint')} ({how}), slot {_number(rpc, 'last_slot'):,.0f}, {calls:,.0f} calls{trouble}"
+
+
+def _left_alone(endpoint: Json) -> str:
+    """An endpoint that is of no use now, until when, and why."""
+    rests = "for good" if endpoint.get("rests_s") is None else f"for {_duration(_number(endpoint, 'rests_s'))}"
+    return f"{endpoint.get('endpoint')} {rests}: {endpoint['trouble']}"
 
 
 def _run_text(run: Json) -> str:

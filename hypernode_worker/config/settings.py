@@ -44,7 +44,8 @@ class Settings(BaseModel):
     # Solana
     solana_rpc_url: RpcUrls = _field(
         "Solana",
-        "JSON-RPC endpoint; several of one chain between commas: the next one is asked while the first is down",
+        "JSON-RPC endpoint; several of one chain between commas, the preferred one first: another is asked while it is "
+        "down, behind or contradicted; three can outvote a liar",
         "https://api.devnet.solana.com",
     )
     solana_ws_url: WsUrl | None = _field(
@@ -62,6 +63,22 @@ class Settings(BaseModel):
     )
     max_priority_fee: int = _field(
         "Solana", "most that is paid for priority, for each transaction", 100_000, unit="lamports", ge=0, le=10**9
+    )
+    balance_floor: Price = _field(
+        "Solana",
+        "wallet's balance below which no job is taken: what is held must still be paid for (or 0.005SOL); of it "
+        "890,880 can't be spent",
+        5_000_000,
+        unit="lamports",
+        ge=0,
+    )
+    daily_fee_budget: Price = _field(
+        "Solana",
+        "transaction fees within 24 hours after which no job is taken (or 0.1SOL); what is held is always brought to "
+        "its end; 0: no limit",
+        100_000_000,
+        unit="lamports",
+        ge=0,
     )
     rpc_timeout: int = _field("Solana", "how long an RPC call may take", 10_000, unit="ms", ge=100, le=120_000)
 

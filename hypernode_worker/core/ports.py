@@ -65,6 +65,26 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
+class EndpointState:
+    """How one of the RPC endpoints is doing.
+
+    Attributes:
+        endpoint: scheme, host and port.
+        in_use, listening: the last request went there; the subscriptions come from there.
+        rests_s: how long it is left alone from now; None: for good, it serves another chain.
+        trouble: one sentence on why; None while it is well.
+        slot: of its latest answer, 0 before the first.
+    """
+
+    endpoint: str
+    in_use: bool
+    listening: bool
+    rests_s: float | None
+    trouble: str | None
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
 class ChainHealth:
     """How the connection to the chain is doing.
 
@@ -74,6 +94,7 @@ class ChainHealth:
         trouble: one sentence on what last failed; None while all is well.
         last_slot: of the latest answer, 0 before the first.
         calls: JSON-RPC requests and subscriptions so far, by method.
+        endpoints: each of them, in the operator's order.
     """
 
     endpoint: str
@@ -81,6 +102,7 @@ class ChainHealth:
     trouble: str | None
     last_slot: int
     calls: Mapping[str, int]
+    endpoints: tuple[EndpointState, ...] = ()
 
 
 class ChainReader(Protocol):
@@ -113,6 +135,15 @@ class ChainReader(Protocol):
         ...
 
     async def job(self, address: Pubkey) -> Job: ...
+
+    async def certain_job(self, address: Pubkey, seen: Job | None, *, expected: bool = False) -> Job | None:
+        """What most endpoints say of a job: asked before anything is given up because of `seen` (None: it is gone).
+
+        With one endpoint it is `seen`. `expected`: it is what our own transaction was to lead to, so one endpoint's
+        word is enough while the others don't answer. Raises EndpointDown while they contradict each other: hold on,
+        ask again.
+        """
+        ...
 
     async def markets(self) -> Sequence[Market]:
         """All markets of the program (one scan: for `market list`, never for a worker)."""

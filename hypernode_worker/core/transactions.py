@@ -49,6 +49,10 @@ class TransactionLog(Protocol):
         """Those whose end isn't known, oldest first."""
         ...
 
+    def fees_since(self, unix_time: float) -> int:
+        """Lamports of fees of what has landed since then, and of what may land."""
+        ...
+
     def last_slot(self) -> Slot:
         """The highest slot in which one landed, 0 when none did: an endpoint that is at an earlier one is behind."""
         ...

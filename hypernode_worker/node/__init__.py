@@ -9,7 +9,7 @@
 
     dispatcher     gives offers of the job_board to job_handlers, while market_watch and health_handler let it
     settling       sees to it that what finished runs have earned arrives (core.settlement decides)
-    recovery       what the chain and the journal say is still open, when a worker starts
+    reconcile      what chain, journal and containers say is still open, at the start and each minute
 
 Another process talks to a running worker over the Unix socket `<data_dir>/worker.sock`, with node.control_client
 (standard library only, so that `status` starts fast):

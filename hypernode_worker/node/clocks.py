@@ -15,6 +15,8 @@ from hypernode_worker.node.stopping import StopSignal
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 300.0
+BELIEVED_JUMP_S = 60.0
+"""An account's time that is further ahead isn't taken for the chain's: one endpoint may have made it up."""
 
 
 class SystemClock:
@@ -43,7 +45,7 @@ class ChainClock:
     def see_at_least(self, unix_time: UnixTime) -> None:
         """A block with this time exists: the chain can't be earlier."""
         behind = unix_time - self.now()
-        if behind > 0:
+        if 0 < behind <= BELIEVED_JUMP_S:
             self._unix += behind
 
     def now(self) -> float:

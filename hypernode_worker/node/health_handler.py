@@ -7,6 +7,7 @@ import logging
 from hypernode_worker.core.events import HealthChecked, WarningRaised
 from hypernode_worker.core.ports import Hardware, HostUsage
 from hypernode_worker.errors import HypernodeError
+from hypernode_worker.node.fee_budget import FeeBudget
 from hypernode_worker.node.run_context import RunContext
 
 log = logging.getLogger(__name__)
@@ -23,8 +24,9 @@ class HealthHandler:
         balance_lamports: of the wallet that pays fees.
     """
 
-    def __init__(self, context: RunContext, hardware: Hardware, *, balance_lamports: int) -> None:
+    def __init__(self, context: RunContext, hardware: Hardware, budget: FeeBudget, *, balance_lamports: int) -> None:
         self._context = context
+        self._budget = budget
         self._hardware = hardware
         self._warned: frozenset[str] = frozenset()
         self.usage: HostUsage | None = None
@@ -42,12 +44,17 @@ class HealthHandler:
         try:
             self.usage = await self._hardware.usage()
             self._context.announce(HealthChecked(self.usage))
+        except HypernodeError as error:
+            log.warning("The machine couldn't be looked at: %s", error)
+        try:
             self.balance_lamports = await self._context.chain.balance(self._context.chain.wallet)
         except HypernodeError as error:
-            log.warning("The health check failed: %s", error)
+            log.warning("The balance couldn't be read: %s", error)
         found = {warning.split(":")[0]: warning for warning in self.warnings()}
         for name in found.keys() - self._warned:
             self._context.announce(WarningRaised(found[name]))
+        for name in sorted(self._warned - found.keys()):
+            log.info("%s: all is well again", name)
         self._warned = frozenset(found)
 
     def refuses(self) -> str | None:
@@ -57,7 +64,7 @@ class HealthHandler:
             return self._poor()
         if self.usage is not None and self.usage.disk_free_bytes < settings.disk_reserve_bytes:
             return self._disk_full(self.usage)
-        return None
+        return self._overspent()
 
     def warnings(self) -> list[str]:
         """Sentences about what is wrong now; each begins with a word of its own and a colon."""
@@ -65,6 +72,8 @@ class HealthHandler:
         settings, usage = self._context.settings, self.usage
         if self.balance_lamports < settings.balance_floor_lamports:
             found.append(self._poor())
+        if (overspent := self._overspent()) is not None:
+            found.append(overspent)
         if usage is None:
             return found
         if usage.disk_free_bytes < settings.disk_reserve_bytes:
@@ -79,10 +88,14 @@ class HealthHandler:
             found.append(f"GPU lost: {', '.join(sorted(missing))} no longer answers; check its driver.")
         return found
 
+    def _overspent(self) -> str | None:
+        return self._budget.refuses(self._context.clock.unix_time())
+
     def _poor(self) -> str:
         return (
             f"Balance: the wallet {self._context.chain.wallet} holds {self.balance_lamports} lamports, too few for "
-            f"fees; send it at least {self._context.settings.balance_floor_lamports}. No job is taken until then."
+            f"fees; fill it up to {self._context.settings.balance_floor_lamports} (BALANCE_FLOOR). "
+            "No job is taken until then; what is held is brought to its end."
         )
 
     @staticmethod

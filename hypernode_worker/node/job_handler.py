@@ -22,6 +22,7 @@ from hypernode_worker.core.events import (
     WarningRaised,
 )
 from hypernode_worker.core.lifecycle import (
+    Action,
     Begin,
     Claim,
     Close,
@@ -54,7 +55,14 @@ from hypernode_worker.node.backoff import Backoff
 from hypernode_worker.node.execution import Ended, RunInput
 from hypernode_worker.node.offer import Offer
 from hypernode_worker.node.run_book import RunBook
-from hypernode_worker.node.run_chain import after_begin, after_claim, after_finish, after_release, find_claim, read_job
+from hypernode_worker.node.run_chain import (
+    after_begin,
+    after_claim,
+    after_finish,
+    after_release,
+    find_claim,
+    read_job,
+)
 from hypernode_worker.node.run_context import RunContext
 from hypernode_worker.node.run_folder import RunFolder
 from hypernode_worker.node.run_report import Report, closing_event, pay_may_be_due
@@ -65,6 +73,9 @@ log = logging.getLogger(__name__)
 
 WATCH_AFTER_S = 1.0
 """A run that is over sooner needs no subscription of its own."""
+ASK_AGAIN_S = 5.0
+FINISH_AFTER_DOUBTS = 5
+"""So many times it is asked whether our own finish_job has landed, as one endpoint says, before it is sent again."""
 
 
 class JobHandler:
@@ -88,6 +99,9 @@ class JobHandler:
             self._claimed.set()
         self._heartbeat_at: float | None = None
         self._signature: Signature | None = None
+        self._trusted: Job | None = job
+        self._released_itself = False
+        self._doubts = 0
         self._refused = ""
         self._backoff = Backoff()
 
@@ -101,6 +115,10 @@ class JobHandler:
                     # Cleared before looking, so that what changes while it acts is seen next time.
                     self._wake.clear()
                     action = decide(self._observe())
+                    if self._must_be_certain(action):
+                        action = await self._certain_action()
+                    else:
+                        self._trusted = self.job
                     if isinstance(action, Close):
                         return await self._close(action.outcome)
                     await self._act(action)
@@ -123,6 +141,30 @@ class JobHandler:
                 return
             self._context.chain_clock.see_at_least(max(job.claimed_at, job.started_at, job.stopped_at))
         self.job = job
+        self._wake.set()
+
+    def _must_be_certain(self, action: Action) -> bool:
+        """Whether it gives a held run up, or cuts it short, because of what the chain is said to be."""
+        given_up = isinstance(action, Close) and self._claimed.is_set() and not self._released_itself
+        return given_up or action == Interrupt(RunOutcome.STOPPED)
+
+    async def _certain_action(self) -> Action:
+        """What most endpoints' view leads to; while they contradict each other, what was known before."""
+        news, finished = self.job, self._signature is not None
+        try:
+            self.job = await self._context.chain.certain_job(self._offer.job.address, news, expected=finished)
+        except TransientError as error:
+            log.warning("Job %s is held until it is certain: %s", self._offer.job.address, error)
+            self._doubts += 1
+            if finished and self._doubts % FINISH_AFTER_DOUBTS:
+                await asyncio.sleep(1.0)  # our finish_job is on its way to the others
+                return await self._certain_action()
+            self.job = self._trusted
+            asyncio.get_running_loop().call_later(ASK_AGAIN_S, self._recall, news)
+        return decide(self._observe())
+
+    def _recall(self, news: Job | None) -> None:
+        self.job = news
         self._wake.set()
 
     def _observe(self) -> Observation:
@@ -209,6 +251,7 @@ class JobHandler:
         self.book.advance(RunState.RUNNING, RunStarted(job.address, receipt.signature))
 
     def _released(self, job: Job, action: Release, receipt: Receipt) -> None:
+        self._released_itself = True
         self.job = after_release(job, receipt.slot)
         self._context.announce(RunReleased(job.address, receipt.signature, action.reason))
 
@@ -264,11 +307,15 @@ class JobHandler:
         """Stops, extensions and cancellations by the client arrive here."""
         await self._claimed.wait()
         await asyncio.sleep(WATCH_AFTER_S)
-        try:
-            async for job in self._context.chain.watch_job(self._offer.job.address):
-                self.saw(job)
-        except HypernodeError as error:
-            log.warning("Job %s can't be watched: %s", self._offer.job.address, error)
+        backoff = Backoff(first_s=5.0, most_s=60.0)
+        while True:
+            try:
+                async for job in self._context.chain.watch_job(self._offer.job.address):
+                    self.saw(job)
+            except HypernodeError as error:
+                log.warning("Job %s can't be watched: %s", self._offer.job.address, error)
+            # A watch ends with the account; where an endpoint only claims so, the run goes on and is followed again.
+            await asyncio.sleep(backoff.failed())
 
     async def _close(self, outcome: RunOutcome) -> Report:
         message = self.work.ended.message if self.work.ended else ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 
 from solders.pubkey import Pubkey
@@ -33,6 +33,7 @@ from hypernode_worker.node.announcer import Announcer
 from hypernode_worker.node.clocks import ChainClock, SystemClock, follow_chain_time
 from hypernode_worker.node.control_server import Command, control_server
 from hypernode_worker.node.dispatcher import Dispatcher
+from hypernode_worker.node.fee_budget import FeeBudget
 from hypernode_worker.node.health_handler import HealthHandler
 from hypernode_worker.node.job_board import FETCHERS, JobBoard
 from hypernode_worker.node.job_watch import watch_for_jobs
@@ -76,7 +77,9 @@ class NodeManager:
         settings: WorkerSettings,
         clock: Clock | None = None,
         listeners: Sequence[Listener] = (),
+        fees_since: Callable[[float], int] | None = None,
     ) -> None:
+        """fees_since: lamports that this wallet's transactions have cost after a unix time; None: the journal knows."""
         self._chain = chain
         self._store = store
         self._provider = provider
@@ -86,6 +89,7 @@ class NodeManager:
         self._clock = clock or SystemClock()
         self._announce = Announcer(listeners)
         self._stop = StopSignal()
+        self._budget = FeeBudget(fees_since or journal.fees_since, lamports_a_day=settings.fee_budget_lamports)
         self._parts: _Parts | None = None
         self._started_at = 0.0
         self._failure: Exception | None = None
@@ -152,7 +156,7 @@ class NodeManager:
             enter_market(chain, settings.market), chain.balance(chain.wallet), chain.time()
         )
         self._announce(WalletConnected(chain.wallet, balance, payout))
-        if balance < settings.balance_floor_lamports:
+        if balance < settings.balance_floor_lamports and not await self._holds_jobs():
             raise ConfigError(
                 f"The wallet {chain.wallet} holds {balance} lamports, too few for fees: send it at least "
                 f"{settings.balance_floor_lamports} ('hypernode-worker key airdrop' where there is a faucet)."
@@ -181,6 +185,11 @@ class NodeManager:
         )
         return context, market, balance
 
+    async def _holds_jobs(self) -> bool:
+        """A wallet that is too poor for new jobs may have enough to bring to their end those that it holds."""
+        node = await self._chain.node_of(self._settings.market, self._chain.wallet)
+        return node is not None and node.open_jobs > 0
+
     async def _verify_stake(self, market: Market) -> None:
         required = required_stake(market.terms)
         node = await self._chain.node_of(market.address, self._chain.wallet) if required else None
@@ -191,7 +200,7 @@ class NodeManager:
     async def _work(self, context: RunContext, market: Market | None, balance: int) -> None:
         settings = self._settings
         board = JobBoard(context)
-        health = HealthHandler(context, self._hardware, balance_lamports=balance)
+        health = HealthHandler(context, self._hardware, self._budget, balance_lamports=balance)
         watch, settling = MarketWatch(context, market), Settling(context)
         async with context.uploads, asyncio.TaskGroup() as group:
             dispatcher = Dispatcher(context, board, settling, watch, health, group)

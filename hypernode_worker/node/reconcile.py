@@ -26,6 +26,7 @@ from hypernode_worker.node.backoff import Backoff
 from hypernode_worker.node.dispatcher import Dispatcher
 from hypernode_worker.node.offer import Offer
 from hypernode_worker.node.run_book import RunBook
+from hypernode_worker.node.run_chain import certain_job, read_job
 from hypernode_worker.node.run_context import RunContext
 from hypernode_worker.node.run_folder import RunFolder, delete_run_folder, run_folders
 from hypernode_worker.node.settling import Settling
@@ -99,11 +100,21 @@ class Reconciler:
                     found.job, found.record = job, context.journal.run(job.address, job.queued_slot)
         for record in records:
             of(record.job, record.run).record = record
+        await asyncio.gather(*(self._look_for(run) for run in runs.values()))
         for container in containers:
             of(container.job, container.run).containers.append(container)
         for folder in await asyncio.to_thread(run_folders, context.settings.data_dir):
             runs.setdefault(folder.name, _Run())
         return runs
+
+    async def _look_for(self, run: _Run) -> None:
+        """Reads the job of an open run that the scan left out: an endpoint may forget some, or lie."""
+        context, record = self._context, run.record
+        if record is None or run.job is not None or record.state is RunState.DUE or self._in_hand(record.job):
+            return
+        job = await certain_job(context, record.job, await read_job(context, record.job))
+        if on_chain(job, context.node.address, record.run) is not OnChain.NOTHING:
+            run.job = job
 
     def _verdict(self, name: RunName, run: _Run) -> Verdict:
         context, record = self._context, run.record

@@ -13,7 +13,7 @@ from solders.pubkey import Pubkey
 
 from hypernode_worker.core.accounts import Job, JobState, Node, Reason
 from hypernode_worker.core.types import Slot, UnixTime
-from hypernode_worker.errors import AccountMissing, TransientError
+from hypernode_worker.errors import AccountInvalid, AccountMissing, TransientError
 from hypernode_worker.node.backoff import Backoff
 from hypernode_worker.node.run_context import RunContext
 
@@ -63,8 +63,22 @@ async def read_job(context: RunContext, address: Pubkey) -> Job | None:
             return await context.chain.job(address)
         except AccountMissing:
             return None
-        except TransientError as error:
+        except (TransientError, AccountInvalid) as error:  # whatever stands there isn't what was claimed: a lie
             log.warning("Job %s couldn't be read: %s", address, error)
+            await asyncio.sleep(backoff.failed(error))
+
+
+async def certain_job(context: RunContext, address: Pubkey, seen: Job | None) -> Job | None:
+    """What is certain of a job before something is given up for `seen`: asks until endpoints agree.
+
+    Meanwhile the run's container goes on, and its result is kept.
+    """
+    backoff = Backoff()
+    while True:
+        try:
+            return await context.chain.certain_job(address, seen)
+        except TransientError as error:
+            log.warning("Job %s isn't certain: %s", address, error)
             await asyncio.sleep(backoff.failed(error))
 
 
@@ -79,6 +93,7 @@ async def find_claim(context: RunContext, job: Job, *, may_land: bool) -> Job | 
     while True:
         found = await read_job(context, job.address)
         if found is None or found.queued_slot != job.queued_slot or found.state is not JobState.QUEUED:
+            found = await certain_job(context, job.address, found)
             ours = found is not None and found.node == context.node.address and found.queued_slot == job.queued_slot
             return found if ours else None
         if loop.time() >= until:

@@ -33,7 +33,9 @@ class WorkerSettings:
         drain_timeout_s: how long running jobs may go on after the first stop; None: as long as they take.
         settle_timeout_s: how long settling may take after the worker was told to stop at once.
         stop_grace_s: between SIGTERM and SIGKILL for a job's processes.
-        balance_floor_lamports: below it no job is claimed: begin, finish and release must still be paid for.
+        balance_floor_lamports: below it no job is claimed: begin, finish and release must still be paid for, and
+            890,880 lamports of rent exemption can't be.
+        fee_budget_lamports: transaction fees within 24 hours after which no job is claimed; 0: no limit.
         definition_timeout_s: how long one look for a definition may take; then it rests for a while.
         files_max_bytes, files_max_count: bounds of a definition's `files`.
         small_files_bytes: `files` up to this size are fetched before the claim when the image is here.
@@ -56,7 +58,8 @@ class WorkerSettings:
     drain_timeout_s: float | None = 3600.0
     settle_timeout_s: float = 60.0
     stop_grace_s: float = 5.0
-    balance_floor_lamports: int = 1_000_000
+    balance_floor_lamports: int = 5_000_000
+    fee_budget_lamports: int = 0
     definition_timeout_s: float = 30.0
     files_max_bytes: int = 10 * GIB
     files_max_count: int = 20_000

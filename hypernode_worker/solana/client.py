@@ -74,6 +74,7 @@ class SolanaClient(NodeActions, ClientActions, StakeActions, UpkeepReader):
             trouble=watcher.trouble,
             last_slot=self._rpc.last_slot,
             calls=dict(self._transport.calls),
+            endpoints=self._transport.states(),
         )
 
     async def close(self) -> None:

@@ -164,7 +164,9 @@ def read_error(error: Json, method: str, endpoint: str) -> Exception:
     if code == _BEHIND:
         return EndpointBehind(f"The endpoint {endpoint} is behind the chain ({text}): it is asked again later.")
     if code == _UNHEALTHY:
-        return RpcFault(f"The endpoint {endpoint} says that it is unhealthy ({text}): use another one if this lasts.")
+        return EndpointDown(
+            f"The endpoint {endpoint} says that it is unhealthy ({text}): use another one if this lasts."
+        )
     if code in _NOT_OFFERED:
         return RpcFault(f"The endpoint {endpoint} doesn't offer {method} ({text}): use an endpoint that does.")
     if code in _SENDER_READS or (-32700 <= code <= -32600 and code != -32603):

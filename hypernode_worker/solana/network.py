@@ -1,20 +1,17 @@
-"""The Transport over the network: one endpoint or several of one chain, and one WebSocket."""
+"""The Transport over the network: one endpoint or several of one chain, each with a WebSocket of its own."""
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from urllib.parse import urlsplit, urlunsplit
 
-from hypernode_worker.errors import ConfigError, EndpointDown, RateLimited
 from hypernode_worker.solana.endpoint import Endpoint, endpoint_name
+from hypernode_worker.solana.failover import FailoverTransport
 from hypernode_worker.solana.subscription import Socket
-from hypernode_worker.solana.transport import DEFAULT_MAX_BYTES, Json, Subscription
 
 REMOTE_REQUESTS_PER_S = 10.0
 """Our own limit where the endpoint isn't on this machine; public endpoints ban addresses above 40 in 10 s."""
-BACK_TO_FIRST_S = 60.0
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -29,11 +26,11 @@ def derive_ws_url(rpc_url: str) -> str:
     return urlunsplit((scheme, host, parts.path, parts.query, ""))
 
 
-class NetworkTransport:
+class NetworkTransport(FailoverTransport):
     """See transport.Transport.
 
-    The first endpoint is the preferred one. When it fails the others are asked in order, and the one that answered is
-    kept for a minute. An endpoint of another chain than the first's is never used: its genesis hash is asked for once.
+    Args:
+        ws_url: PubSub of the first endpoint; None derives it as Solana's tools do, as it is for the others.
     """
 
     def __init__(
@@ -44,69 +41,18 @@ class NetworkTransport:
         timeout_s: float = 15.0,
         requests_per_s: float | None = None,
     ) -> None:
-        if not rpc_urls:
-            raise ConfigError("There is no RPC URL: set SOLANA_RPC_URL.")
-        self._calls: Counter[str] = Counter()
-        self._endpoints = [
-            Endpoint(url, timeout_s=timeout_s, requests_per_s=_limit(url, requests_per_s), calls=self._calls)
-            for url in rpc_urls
-        ]
-        self._socket = Socket(ws_url or derive_ws_url(rpc_urls[0]), timeout_s=timeout_s, calls=self._calls)
-        self._current = 0
-        self._back_at = 0.0
-        self._genesis: dict[int, str] = {}
-
-    @property
-    def name(self) -> str:
-        return self._endpoints[self._current].name
-
-    @property
-    def calls(self) -> Counter[str]:
-        return self._calls
-
-    @property
-    def connected(self) -> bool:
-        return self._socket.connected
-
-    async def request(self, method: str, params: Sequence[Json], *, max_bytes: int = DEFAULT_MAX_BYTES) -> Json:
-        now = asyncio.get_running_loop().time()
-        if self._current and now >= self._back_at:
-            self._current = 0
-        count = len(self._endpoints)
-        first: EndpointDown | RateLimited | None = None
-        for step in range(count):
-            index = (self._current + step) % count
-            try:
-                if count > 1:
-                    await self._verify_chain(index)
-                result = await self._endpoints[index].request(method, params, max_bytes=max_bytes)
-            except (EndpointDown, RateLimited) as error:
-                first = first or error
-                continue
-            if step:
-                self._current, self._back_at = index, asyncio.get_running_loop().time() + BACK_TO_FIRST_S
-            return result
-        assert first is not None
-        raise first
-
-    async def _verify_chain(self, index: int) -> None:
-        """Refuses an endpoint of another chain than the first that was seen."""
-        if index not in self._genesis:
-            self._genesis[index] = str(await self._endpoints[index].request("getGenesisHash", []))
-        seen = next(iter(self._genesis.values()))
-        if self._genesis[index] != seen:
-            raise EndpointDown(
-                f"The endpoint {self._endpoints[index].name} serves another chain (genesis "
-                f"{self._genesis[index][:44]}) than the others ({seen[:44]}): remove it from SOLANA_RPC_URL."
-            )
-
-    async def subscribe(self, method: str, params: Sequence[Json]) -> Subscription:
-        return await self._socket.subscribe(method, params)
-
-    async def close(self) -> None:
-        await self._socket.close()
-        for endpoint in self._endpoints:
-            await endpoint.close()
+        calls: Counter[str] = Counter()
+        ws_urls = [(ws_url if i == 0 else None) or derive_ws_url(url) for i, url in enumerate(rpc_urls)]
+        super().__init__(
+            [
+                (
+                    Endpoint(url, timeout_s=timeout_s, requests_per_s=_limit(url, requests_per_s), calls=calls),
+                    Socket(ws, timeout_s=timeout_s, calls=calls),
+                )
+                for url, ws in zip(rpc_urls, ws_urls, strict=True)
+            ],
+            calls,
+        )
 
 
 def _limit(url: str, requests_per_s: float | None) -> float | None:

@@ -12,10 +12,11 @@ from hypernode_worker.core.ports import ChainTime
 from hypernode_worker.core.types import Slot, UnixTime
 from hypernode_worker.errors import AccountInvalid, AccountMissing
 from hypernode_worker.solana.addresses import TOKEN_PROGRAM, token_address
+from hypernode_worker.solana.agreement import majority
 from hypernode_worker.solana.program import MarketsProgram
 from hypernode_worker.solana.records import QUEUED_BYTES, job_from, market_from, node_from, queued_from
 from hypernode_worker.solana.rpc import AccountInfo, Rpc
-from hypernode_worker.solana.transport import Json
+from hypernode_worker.solana.transport import EndpointsDisagree, Json
 
 T = TypeVar("T", Market, Node, Job)
 
@@ -69,11 +70,14 @@ class ProgramReader:
         return self._rents[size]
 
     async def time(self) -> ChainTime:
-        info = (await self._rpc.account(CLOCK))[0]
-        if info is None or info.owner != SYSVAR_OWNER or len(info.data) < 40:
-            raise AccountInvalid("The endpoint gave no valid Clock sysvar: use another endpoint.")
-        slot = int.from_bytes(info.data[:8], "little")
-        return ChainTime(Slot(slot), UnixTime(int.from_bytes(info.data[32:40], "little", signed=True)))
+        """Of several endpoints the middle one's, of two the earlier: too late a time would give runs up."""
+        if not self._rpc.transport.several:
+            return _time((await self._rpc.account(CLOCK))[0])
+        told = [info for _, info in await self._rpc.account_opinions(CLOCK)]
+        times = sorted((_time(info) for info in told), key=lambda time: time.unix_time)
+        if not times:
+            raise AccountInvalid("No endpoint gave a valid Clock sysvar: use other endpoints.")
+        return times[(len(times) - 1) // 2]
 
     async def balance(self, address: Pubkey) -> int:
         return await self._rpc.balance(address)
@@ -100,6 +104,28 @@ class ProgramReader:
 
     async def job(self, address: Pubkey) -> Job:
         return await self._read("job", address, self.decode_job)
+
+    async def certain_job(self, address: Pubkey, seen: Job | None, *, expected: bool = False) -> Job | None:
+        """See ChainReader.certain_job."""
+        if not self._rpc.transport.several:
+            return seen
+        told: dict[int, Job | None] = {}
+        for endpoint, info in await self._rpc.account_opinions(address, confirmed=not expected):
+            try:
+                told[endpoint] = None if info is None else self.job_or_none(info)
+            except AccountInvalid as error:
+                self._rpc.transport.leave_out(endpoint, str(error))
+        try:
+            agreed = majority(told)
+        except LookupError:
+            # Whoever is asked next must not be the one that may be lying alone.
+            why = f"The endpoints contradict each other about job {address}: it is kept until they agree."
+            self._rpc.transport.leave_out(None, why)
+            raise EndpointsDisagree(why) from None
+        for endpoint, job in told.items():
+            if job != agreed:
+                self._rpc.transport.leave_out(endpoint, f"It contradicts the other endpoints about job {address}.")
+        return agreed
 
     async def stake_mint(self, node: Node) -> Pubkey:
         """The mint of the node's stake account; the zero key when it never had one."""
@@ -135,16 +161,16 @@ class ProgramReader:
         found = await self._scan([{"dataSize": JOB_BYTES}, _at(_JOB_NODE_OFFSET, node)], self.decode_job)
         return [job for job in found if job.node == node]
 
-    async def queued(self, market: Pubkey) -> list[QueuedJob]:
-        """One catch-up read: the queued jobs of a market, their first 192 bytes."""
-        infos, _ = await self._rpc.program_accounts(
+    async def queued(self, market: Pubkey) -> tuple[list[QueuedJob], int]:
+        """One catch-up read: the queued jobs of a market, their first 192 bytes, and the slot of the answer."""
+        infos, slot = await self._rpc.program_accounts(
             self._program.id,
             queue_filters(market, JobState.QUEUED),
             part=range(QUEUED_BYTES),
             max_bytes=QUEUE_MAX_BYTES,
         )
         found = [self.decode_queued(market, info) for info in infos]
-        return [job for job in found if job is not None]
+        return [job for job in found if job is not None], slot
 
     # --- verification ---
 
@@ -206,7 +232,26 @@ class ProgramReader:
                 f"There is no {what} at {address} on the chain of {self._rpc.transport.name}: check the address and "
                 "SOLANA_RPC_URL."
             )
-        return decode(info)
+        try:
+            return decode(info)
+        except AccountInvalid as error:
+            return await self._read_from_others(address, decode, error)
+
+    async def _read_from_others(
+        self, address: Pubkey, decode: Callable[[AccountInfo], T], invalid: AccountInvalid
+    ) -> T:
+        """What another endpoint shows, where it is valid; else `invalid` is raised."""
+        opinions = await self._rpc.account_opinions(address) if self._rpc.transport.several else []
+        valid: list[T] = []
+        for endpoint, info in opinions:
+            if _alive(info) is not None and info is not None:
+                try:
+                    valid.append(decode(info))
+                except AccountInvalid as error:
+                    self._rpc.transport.leave_out(endpoint, str(error))
+        if not valid:
+            raise invalid
+        return valid[0]
 
     async def _scan(self, filters: list[Json], decode: Callable[[AccountInfo], T]) -> list[T]:
         infos, _ = await self._rpc.program_accounts(self._program.id, filters)
@@ -218,6 +263,13 @@ class ProgramReader:
             except AccountInvalid:
                 continue  # another kind of the same size, or of a later version
         return found
+
+
+def _time(info: AccountInfo | None) -> ChainTime:
+    if info is None or info.owner != SYSVAR_OWNER or len(info.data) < 40:
+        raise AccountInvalid("The endpoint gave no valid Clock sysvar: use another endpoint.")
+    slot = int.from_bytes(info.data[:8], "little")
+    return ChainTime(Slot(slot), UnixTime(int.from_bytes(info.data[32:40], "little", signed=True)))
 
 
 def _alive(info: AccountInfo | None) -> AccountInfo | None:

@@ -27,6 +27,9 @@ BEHIND_PAUSE_S = 0.3
 MAX_SLOTS_BACK = 150
 """Endpoints behind one name may differ by some slots; more than a minute back is another chain or a frozen one."""
 
+NONSENSE = (KeyError, IndexError, TypeError, ValueError, AttributeError)
+"""What reading an answer of the wrong shape raises."""
+
 _LEVELS = {"processed": 0, "confirmed": 1, "finalized": 2}
 
 
@@ -74,6 +77,7 @@ class Rpc:
 
     Attributes:
         last_slot: the slot that the latest answer or notification came from.
+        read_slot: the slot that the latest answer came from.
     """
 
     def __init__(self, transport: Transport, *, commitment: str = "confirmed") -> None:
@@ -81,7 +85,7 @@ class Rpc:
             raise ValueError(f"{commitment!r} is no commitment")
         self.transport = transport
         self.commitment = commitment
-        self.last_slot = 0
+        self.last_slot = self.read_slot = 0
         self._floor = 0
         # By endpoint: one that lies about a slot far ahead must not make the others look frozen.
         self._slots: dict[str, int] = {}
@@ -108,6 +112,20 @@ class Rpc:
             )
         )[0]
 
+    async def account_opinions(
+        self, address: Pubkey, *, confirmed: bool = False
+    ) -> list[tuple[int, AccountInfo | None]]:
+        """The account as each endpoint tells it, with the endpoint's place; see Transport.opinions."""
+        config = self._config(encoding="base64")
+        told: list[tuple[int, AccountInfo | None]] = []
+        for opinion in await self.transport.opinions("getAccountInfo", [str(address), config], confirmed=confirmed):
+            try:
+                value = opinion.result["value"]
+                told.append((opinion.endpoint, None if value is None else _account(address, value)))
+            except NONSENSE as error:
+                self.transport.leave_out(opinion.endpoint, f"It answered with no account ({type(error).__name__}).")
+        return told
+
     async def balance(self, address: Pubkey) -> int:
         return (await self._in_context("getBalance", [str(address), self._config()], integer))[0]
 
@@ -126,6 +144,9 @@ class Rpc:
     async def rent(self, size: int) -> int:
         params = [size, {"commitment": self.commitment}]
         return await self._request("getMinimumBalanceForRentExemption", params, integer)
+
+    async def slot(self) -> int:
+        return await self._request("getSlot", [{"commitment": self.commitment}], integer)
 
     async def genesis_hash(self) -> str:
         return await self._request("getGenesisHash", [], _text)
@@ -190,6 +211,9 @@ class Rpc:
         config = {"commitment": self.commitment, "encoding": "base64"}
         return await self.transport.subscribe("accountSubscribe", [str(address), config])
 
+    async def subscribe_slots(self) -> Subscription:
+        return await self.transport.subscribe("slotSubscribe", [])
+
     async def subscribe_program(self, program: Pubkey, filters: Sequence[Json], *, length: int) -> Subscription:
         config = {
             "commitment": self.commitment,
@@ -235,11 +259,11 @@ class Rpc:
     def _parse(self, method: str, answer: Json, parser: Callable[[Json], T]) -> T:
         try:
             return parser(answer)
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        except NONSENSE as error:
             raise nonsense(self.transport.name, method) from error
 
     def _fresh(self, answer: Json) -> int:
-        slot = self._seen(answer, self.transport.name)
+        slot = self.read_slot = self._seen(answer, self.transport.name)
         if slot < self._floor:
             raise EndpointBehind(
                 f"The endpoint {self.transport.name} answers from slot {slot}, before slot {self._floor} in which our "

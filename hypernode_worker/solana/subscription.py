@@ -178,8 +178,9 @@ class Socket:
         except ConnectionClosed:
             pass  # by the endpoint, the network or the missing answer to a ping
         finally:
-            self._trouble = "closed the connection or fell silent"
-            self._lose(self._down(self._trouble))
+            if self._connection is connection:
+                self._trouble = "closed the connection or fell silent"
+                self._lose(self._down(self._trouble))
             with contextlib.suppress(Exception):
                 await connection.close()
 
@@ -236,6 +237,18 @@ class Socket:
         for subscription in list(self._subscriptions.values()):
             subscription.end(error)
         self._subscriptions.clear()
+
+    def drop(self, why: str) -> None:
+        """Ends the connection and all its subscriptions; the next use opens another."""
+        reader, self._reader = self._reader, None
+        if self._connection is None or reader is None:
+            return
+        self._trouble = why
+        self._lose(self._down(why))
+        # The reader closes the connection on its way out; a slow goodbye must not hold anyone up.
+        reader.cancel()
+        self._telling.add(reader)
+        reader.add_done_callback(self._telling.discard)
 
     def forget(self, subscription: SocketSubscription, unsubscribe: str) -> None:
         """See Connection."""

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
+from hypernode_worker.core.ports import EndpointState
 from hypernode_worker.errors import EndpointDown, PermanentError
 
 Json = Any
@@ -47,6 +49,18 @@ class EndpointBehind(EndpointDown):
     """The endpoint hasn't reached the slot that the request asked for, or answers from an older one."""
 
 
+class EndpointsDisagree(EndpointDown):
+    """Endpoints contradict each other and nothing says who is right, or the one to compare with doesn't answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What one of several endpoints answered; `endpoint` is its place in the operator's order."""
+
+    endpoint: int
+    result: Json
+
+
 class Subscription(Protocol):
     """One confirmed subscription. It ends by an error or by `close`."""
 
@@ -82,6 +96,31 @@ class Transport(Protocol):
 
         Raises RpcRefused, EndpointDown (EndpointBehind), RateLimited.
         """
+        ...
+
+    @property
+    def several(self) -> bool:
+        """There is more than one endpoint: `opinions` may bring more than `request`."""
+        ...
+
+    async def opinions(self, method: str, params: Sequence[Json], *, confirmed: bool = False) -> Sequence[Opinion]:
+        """The same question to every endpoint of this chain; those that lag or run far ahead are left out.
+
+        Raises what `request` raises when none answered. With `confirmed`, EndpointsDisagree when only one of several
+        did, unless the others haven't answered for long.
+        """
+        ...
+
+    def leave_out(self, endpoint: int | None, why: str) -> None:
+        """Leaves an endpoint alone for a while, longer each time; None: the one now in use. A lone one goes on."""
+        ...
+
+    def renew(self, why: str) -> None:
+        """Drops the subscription connection, which stands but tells nothing; another endpoint's comes first then."""
+        ...
+
+    def states(self) -> tuple[EndpointState, ...]:
+        """How each endpoint is doing, in the operator's order."""
         ...
 
     async def subscribe(self, method: str, params: Sequence[Json]) -> Subscription:

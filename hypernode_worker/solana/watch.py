@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence, Set
 from typing import TypeVar
 
 from solders.pubkey import Pubkey
@@ -16,11 +16,14 @@ from hypernode_worker.solana.program import MarketsProgram
 from hypernode_worker.solana.reader import ProgramReader, queue_filters
 from hypernode_worker.solana.records import QUEUED_BYTES
 from hypernode_worker.solana.rpc import AccountInfo, Rpc, account_reader, program_account
+from hypernode_worker.solana.slot_watchdog import SlotWatchdog
 from hypernode_worker.solana.transport import Json, RpcRefused, Subscription
 
 T = TypeVar("T")
 
 CATCH_UP_S = 60.0
+UNTOLD_SLOTS = 50
+"""A job that has been queued for so many slots, 20 seconds, and was never told of: the subscription is silent."""
 SHORTEST_S = 5.0
 """A subscription that held for less is not renewed at once: each renewal costs a read."""
 
@@ -40,6 +43,7 @@ class Watcher:
         self._reader = reader
         self._program = program
         self._poll_interval_s = poll_interval_s
+        self._watchdog = SlotWatchdog(rpc)
         self.trouble: str | None = None
         self.watching = 0
         self.subscribed = 0
@@ -47,6 +51,7 @@ class Watcher:
     async def queued(self, market: Pubkey) -> AsyncGenerator[QueuedJob, None]:
         """See ChainReader.watch_queued. An account of another program among the answers counts as trouble."""
         self.watching += 1
+        watchdog = asyncio.create_task(self._watchdog.watch(), name="slot watchdog")
         try:
             async with contextlib.aclosing(self._queue_renewed(market)) as batches:
                 async for batch in batches:
@@ -54,6 +59,7 @@ class Watcher:
                         yield job
         finally:
             self.watching -= 1
+            watchdog.cancel()
 
     async def _queue_renewed(self, market: Pubkey) -> AsyncGenerator[list[QueuedJob], None]:
         """Subscribes again whenever that is lost; polls where there is no subscription."""
@@ -62,7 +68,7 @@ class Watcher:
         while True:
             subscription = await self._try(self._rpc.subscribe_program(self._program.id, filters, length=QUEUED_BYTES))
             if subscription is None:
-                yield await self._try(self._reader.queued(market)) or []
+                yield (await self._try(self._reader.queued(market)) or ([], 0))[0]
                 await self._rest()
                 continue
             since = loop.time()
@@ -83,18 +89,28 @@ class Watcher:
         """A catch-up read first and once a minute, notifications in between; ends when the subscription is lost."""
         loop = asyncio.get_running_loop()
         catch_up_at = loop.time()
+        since = 0
+        told: set[tuple[Pubkey, int]] = set()
         while True:
             if loop.time() >= catch_up_at:
-                jobs = await self._try(self._reader.queued(market))
+                read = await self._try(self._reader.queued(market))
                 # Until it has succeeded once, jobs from before the subscription are unknown: no whole minute then.
-                catch_up_at = loop.time() + (CATCH_UP_S if jobs is not None else self._poll_interval_s)
-                self.trouble = None if jobs is not None else self.trouble
-                yield jobs or []
+                catch_up_at = loop.time() + (CATCH_UP_S if read is not None else self._poll_interval_s)
+                jobs, slot = read or ([], 0)
+                self.trouble = None if read is not None else self.trouble
+                yield jobs
+                if since and _untold(jobs, told, since, slot - UNTOLD_SLOTS):
+                    self._rpc.transport.renew("doesn't tell of new jobs that stand in the queue")
+                if read is not None:
+                    # Half a minute's jobs stay for the next look: those weren't old enough for this one.
+                    since = max(since, slot - UNTOLD_SLOTS) if since else slot
+                    told = {key for key in told if key[1] > since}
             try:
                 job = await self._next(
                     subscription, catch_up_at, program_account, lambda info, _: self._reader.decode_queued(market, info)
                 )
             except TimeoutError:
+                catch_up_at = loop.time()  # a timer may fire a hair before its time
                 continue
             except _TROUBLE as error:
                 self.trouble = str(error)
@@ -102,7 +118,9 @@ class Watcher:
             except AccountInvalid as error:
                 self.trouble = str(error)
                 continue
-            yield [job] if job is not None else []
+            if job is not None:
+                told.add((job.address, job.queued_slot))
+                yield [job]
 
     async def job(self, address: Pubkey) -> AsyncGenerator[Job | None, None]:
         """See ChainReader.watch_job. Raises AccountInvalid when something else is at the address."""
@@ -112,12 +130,22 @@ class Watcher:
             async for job, slot in observations:
                 if slot < seen_slot:
                     continue  # push and poll overtake each other
+                if job is None and (job := await self._is_gone(address, seen)) is not None:
+                    continue  # one endpoint said so, the others contradict
                 seen_slot = slot
                 if job is None or job != seen:
                     seen = job
                     yield job
                 if job is None:
                     return
+
+    async def _is_gone(self, address: Pubkey, seen: Job | None) -> Job | None:
+        """None once it is certain that the account is closed; while nobody can tell, what was seen last."""
+        try:
+            return await self._reader.certain_job(address, None)
+        except _TROUBLE as error:
+            self.trouble = str(error)
+            return seen
 
     async def _job_renewed(self, address: Pubkey) -> AsyncGenerator[tuple[Job | None, int], None]:
         loop = asyncio.get_running_loop()
@@ -158,6 +186,7 @@ class Watcher:
                     lambda info, slot: (self._reader.job_or_none(info), slot),
                 )
             except TimeoutError:
+                read_at = loop.time()
                 continue
             except _TROUBLE as error:
                 self.trouble = str(error)
@@ -188,3 +217,8 @@ class Watcher:
 
     async def _rest(self) -> None:
         await asyncio.sleep(jittered(self._poll_interval_s))
+
+
+def _untold(jobs: Sequence[QueuedJob], told: Set[tuple[Pubkey, int]], since: int, until: int) -> bool:
+    """Whether one of the jobs queued after slot `since` and before `until` is missing among those told of."""
+    return any(since < job.queued_slot < until and (job.address, job.queued_slot) not in told for job in jobs)

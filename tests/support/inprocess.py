@@ -10,14 +10,16 @@ from typing import Any, Self
 
 from solders.keypair import Keypair
 
+from hypernode_worker.core.ports import EndpointState
 from hypernode_worker.errors import EndpointDown
 from hypernode_worker.localnet import Bank, Rpc, RpcError, Subscriptions
 from hypernode_worker.solana.artifact import program_elf
 from hypernode_worker.solana.client import SolanaClient
+from hypernode_worker.solana.failover import FailoverTransport
 from hypernode_worker.solana.http_provider import read_answer, read_error
 from hypernode_worker.solana.program import LOCALNET_PROGRAM_ID, MarketsProgram
 from hypernode_worker.solana.subscription import SocketSubscription
-from hypernode_worker.solana.transport import DEFAULT_MAX_BYTES, Json
+from hypernode_worker.solana.transport import DEFAULT_MAX_BYTES, Json, Opinion, Transport
 
 SLOT_S = 0.4
 START = 1_700_000_000
@@ -27,15 +29,21 @@ NAME = "http://inprocess"
 class InProcessTransport:
     """The Transport over a localnet's `Rpc` and `Subscriptions`. Answers pass through JSON, as on the wire.
 
+    It is one endpoint: several of them make a FailoverTransport (`InProcessChain.endpoints`).
+
     Attributes:
+        name: what it calls itself.
         down: requests and subscriptions fail while it is True; use `drop` to lose the standing ones too.
         push_down: subscriptions alone fail.
+        mute: subscriptions are confirmed, and nothing is ever told.
         intercept: called with each method and its params first; what it returns (not None) is the answer.
     """
 
-    def __init__(self, rpc: Rpc, subscriptions: Subscriptions, *, delay_s: float = 0.0) -> None:
+    def __init__(self, rpc: Rpc, subscriptions: Subscriptions, *, delay_s: float = 0.0, name: str = NAME) -> None:
+        self.name = name
         self.down = False
         self.push_down = False
+        self.mute = False
         self.intercept: Callable[[str, Sequence[Json]], Json] | None = None
         self._rpc = rpc
         self._all = subscriptions
@@ -47,10 +55,6 @@ class InProcessTransport:
         self._open: dict[int, SocketSubscription] = {}
 
     @property
-    def name(self) -> str:
-        return NAME
-
-    @property
     def calls(self) -> Counter[str]:
         return self._calls
 
@@ -58,26 +62,45 @@ class InProcessTransport:
     def connected(self) -> bool:
         return not (self.down or self.push_down)
 
+    @property
+    def several(self) -> bool:
+        return False
+
+    async def opinions(self, method: str, params: Sequence[Json], *, confirmed: bool = False) -> list[Opinion]:
+        return [Opinion(0, await self.request(method, params))]
+
+    def leave_out(self, endpoint: int | None, why: str) -> None: ...
+
+    def renew(self, why: str) -> None:
+        self.drop(why)
+
+    def states(self) -> tuple[EndpointState, ...]:
+        return (EndpointState(self.name, True, self.connected, 0.0, None, 0),)
+
     async def request(self, method: str, params: Sequence[Json], *, max_bytes: int = DEFAULT_MAX_BYTES) -> Json:
         self._calls[method] += 1
         await asyncio.sleep(self._delay_s)
         if self.down:
-            raise EndpointDown(f"The endpoint {NAME} is down.")
+            raise EndpointDown(f"The endpoint {self.name} is down.")
         wire: list[Any] = json.loads(json.dumps(list(params)))
         answer = self.intercept(method, wire) if self.intercept is not None else None
         if answer is None:
-            try:
-                answer = self._rpc.handle(method, wire)
-            except RpcError as error:
-                raise read_error(error.to_json(), method, NAME) from error
+            answer = self.answer(method, wire)
         text = json.dumps({"id": 1, "result": answer})
         assert len(text) <= max_bytes, f"{method} answered with {len(text)} bytes"
-        return read_answer(text, 1, method, NAME)
+        return read_answer(text, 1, method, self.name)
+
+    def answer(self, method: str, params: list[Any]) -> Json:
+        """The truth: for an intercept that changes it."""
+        try:
+            return self._rpc.handle(method, params)
+        except RpcError as error:
+            raise read_error(error.to_json(), method, self.name) from error
 
     async def subscribe(self, method: str, params: Sequence[Json]) -> SocketSubscription:
         self._calls[method] += 1
         if self.down or self.push_down:
-            raise EndpointDown(f"The endpoint {NAME} takes no subscriptions.")
+            raise EndpointDown(f"The endpoint {self.name} takes no subscriptions.")
         subscription = SocketSubscription(self, method)
         self._ids += 1
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -93,25 +116,25 @@ class InProcessTransport:
         message = json.loads(text)
         if "method" in message:
             subscription = self._open.get(message["params"]["subscription"])
-            if subscription is not None:
+            if subscription is not None and not self.mute:
                 subscription.put(message["params"]["result"])
             return
         answer, subscription = self._answers.pop(message["id"], (None, None))
         if answer is None or subscription is None:
             return
         if "error" in message:
-            answer.set_exception(read_error(message["error"], "a subscription", NAME))
+            answer.set_exception(read_error(message["error"], "a subscription", self.name))
             return
         subscription.id = message["result"]
         self._open[message["result"]] = subscription
         answer.set_result(message["result"])
 
-    def drop(self) -> None:
+    def drop(self, why: str = "") -> None:
         """Loses all subscriptions, as a cut connection does."""
         self._connection.close()
         self._connection = self._all.connect(self._receive)
         for subscription in list(self._open.values()):
-            subscription.end(EndpointDown(f"The endpoint {NAME} closed the connection."))
+            subscription.end(EndpointDown(f"The endpoint {self.name} closed the connection."))
         self._open.clear()
 
     def forget(self, subscription: SocketSubscription, unsubscribe: str) -> None:
@@ -121,6 +144,11 @@ class InProcessTransport:
 
     async def close(self) -> None:
         self.drop()
+
+
+def failover(endpoints: Sequence[InProcessTransport]) -> FailoverTransport:
+    """One transport over these, the first one preferred, as a worker has it."""
+    return FailoverTransport([(endpoint, endpoint) for endpoint in endpoints], Counter())
 
 
 class InProcessChain:
@@ -155,14 +183,18 @@ class InProcessChain:
             if self.ticking:
                 self.bank.advance(1, SLOT_S)
 
-    def transport(self, *, delay_s: float = 0.0) -> InProcessTransport:
-        return InProcessTransport(self.rpc, self.subscriptions, delay_s=delay_s)
+    def transport(self, *, delay_s: float = 0.0, name: str = NAME) -> InProcessTransport:
+        return InProcessTransport(self.rpc, self.subscriptions, delay_s=delay_s, name=name)
+
+    def endpoints(self, count: int) -> list[InProcessTransport]:
+        """Endpoints of this chain; `failover` makes them one transport."""
+        return [self.transport(name=f"http://endpoint-{number}") for number in range(1, count + 1)]
 
     def client(
         self,
         *,
         lamports: int = 10_000_000_000,
-        transport: InProcessTransport | None = None,
+        transport: Transport | None = None,
         key: Keypair | None = None,
         **more: Any,
     ) -> SolanaClient:

@@ -272,9 +272,26 @@ class Worker:
             await self.task
 
 
+async def crash(node: Worker) -> None:
+    """Ends a worker as a kill would: its tasks are gone, and nothing was settled or cleaned."""
+    manager = node.manager
+    assert manager._parts is not None  # pyright: ignore[reportPrivateUsage]
+    mine = asyncio.current_task()
+    for task in asyncio.all_tasks():
+        name = task.get_name()
+        if task is not mine and name != "slots" and not name.startswith("Task-"):
+            task.cancel()
+    await asyncio.wait([node.task])
+
+
 @asynccontextmanager
 async def worker(
-    world: World, *, wallet: SolanaClient | None = None, wait: bool = True, **settings: Any
+    world: World,
+    *,
+    wallet: SolanaClient | None = None,
+    wait: bool = True,
+    fees_since: Callable[[float], int] | None = None,
+    **settings: Any,
 ) -> AsyncGenerator[Worker]:
     """A worker that has started (with `wait`) and that is ended with the block; nothing of it is left."""
     chain = wallet or world.chain.client()
@@ -292,6 +309,7 @@ async def worker(
         settings=chosen,
         clock=LoopClock() if world.runtime is None else None,
         listeners=[events.append],
+        fees_since=fees_since,
     )
     running = Worker(manager, chain, asyncio.create_task(manager.run(), name="manager"), events, journal)
     try:

@@ -249,13 +249,19 @@ async def test_the_program_is_found_and_its_absence_is_explained(endpoint: Endpo
 
 async def test_the_next_endpoint_is_asked_while_the_first_is_down(endpoint: Endpoint) -> None:
     async with Endpoint(endpoint.bank) as second, open_chain([endpoint.url, second.url], timeout_s=2.0) as chain:
-        await chain.time()
+        wallet = Pubkey.new_unique()
+        await chain.balance(wallet)
+        assert second.asked("getBalance") == 0
         await endpoint.stop()
-        await chain.time()
-        assert second.requests
-        before = len(second.requests)
-        await chain.time()
-        assert len(second.requests) == before + 1
+        await chain.balance(wallet)
+        await chain.balance(wallet)
+        assert second.asked("getBalance") == 2
+        assert endpoint.asked("getBalance") == 1
+        down, up = chain.health().endpoints
+        assert down.rests_s is not None
+        assert down.rests_s > 0
+        assert "can't be reached" in str(down.trouble)
+        assert (up.in_use, up.rests_s, up.trouble) == (True, 0.0, None)
 
 
 async def test_an_endpoint_of_another_chain_is_never_used(endpoint: Endpoint) -> None:

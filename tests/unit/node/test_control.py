@@ -20,7 +20,7 @@ from hypernode_worker.errors import ConfigError, PermanentError
 from hypernode_worker.node import control_server as server_module
 from hypernode_worker.node.control_client import SOCKET_NAME, call, wait_until_gone
 from hypernode_worker.node.control_server import control_server
-from tests.support.inprocess import NAME
+from tests.support.inprocess import NAME, failover
 from tests.support.worker import World, open_world, worker
 
 Worlds = Callable[..., AbstractAsyncContextManager[World]]
@@ -143,3 +143,19 @@ async def _assert_rpc_is_shown(world: World) -> None:
     chain_line = next(line for line in status_text(status).splitlines() if line.startswith("chain"))
     assert NAME in chain_line
     assert f"{sum(rpc['calls'].values())} calls" in chain_line
+
+
+@pytest.mark.looptime
+async def test_status_tells_which_endpoints_are_left_alone_and_why(worlds: Worlds) -> None:
+    async with worlds() as world:
+        endpoints = world.chain.endpoints(2)
+        async with worker(world, wallet=world.chain.client(transport=failover(endpoints))) as node:
+            assert "left alone" not in status_text(json.loads(json.dumps(node.manager.status())))
+            endpoints[0].down = True
+            await asyncio.sleep(70)
+            status = json.loads(json.dumps(node.manager.status()))
+            first, second = status["rpc"]["endpoints"]
+            assert (first["in_use"], second["in_use"], second["trouble"]) == (False, True, None)
+            line = next(line for line in status_text(status).splitlines() if line.startswith("left alone"))
+            assert "http://endpoint-1 for " in line
+            assert "http://endpoint-1 is down" in line

@@ -85,12 +85,17 @@ async def test_jobs_from_before_and_after_are_seen_at_once(world: World) -> None
         assert isinstance(seen.items[1], QueuedJob)
 
 
-async def test_an_idle_watch_costs_one_request_a_minute(world: World) -> None:
-    async with seeing(world.node.watch_queued(world.market.address)):
-        world.transport.calls.clear()
-        await asyncio.sleep(3600)
-        assert dict(world.transport.calls) == {"getProgramAccounts": 60}
-        assert world.node.health().subscribed
+async def test_an_idle_watch_costs_one_request_a_minute_and_a_look_at_the_slots() -> None:
+    async with InProcessChain() as chain:  # made here, so that its slots follow virtual time
+        world = World(chain)
+        world.market = await open_market(world.client)
+        async with seeing(world.node.watch_queued(world.market.address)):
+            world.transport.calls.clear()
+            await asyncio.sleep(1800)
+            slots = world.transport.calls.pop("slotSubscribe")
+            assert 13 <= slots <= 17
+            assert dict(world.transport.calls) == {"getProgramAccounts": 30}
+            assert world.node.health().subscribed
 
 
 async def test_jobs_of_other_markets_and_states_are_not_seen(world: World) -> None:
