@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 
-from hypernode_worker.core.ports import ChainReader, ChainTime
+from hypernode_worker.core.ports import ChainReader, ChainTime, Clock
 from hypernode_worker.core.types import Slot, UnixTime
 from hypernode_worker.errors import HypernodeError
 from hypernode_worker.node.stopping import StopSignal
@@ -15,6 +15,11 @@ log = logging.getLogger(__name__)
 
 SLOT_S = 0.4
 LOOK_EVERY_S = 300.0
+COMPARE_EVERY_S = 5.0
+JUMP_S = 2.0
+"""The machine's clock moved by so much more or less than the loop's: it was set, or the machine slept."""
+SKEW_S = 60.0
+"""How far the machine's clock may be from the chain's without a word; the chain's own may be off by some seconds."""
 
 
 class SystemClock:
@@ -28,15 +33,21 @@ class ChainClock:
     """The chain's time, carried on by the event loop's from the last time that was seen.
 
     The chain's clock may run behind the machine's; deadlines are the chain's, so nothing here asks the machine.
+
+    Attributes:
+        skew_s: by how much the machine's clock was ahead of the chain's when they were last compared.
     """
 
     def __init__(self) -> None:
         self._unix = 0.0
         self._slot = 0
         self._seen_at: float | None = None
+        self.skew_s = 0.0
 
     def see(self, time: ChainTime) -> None:
-        """Sets the time to what the chain has just said."""
+        """Sets the time to what the chain has just said. What is from an earlier slot than the last is passed over."""
+        if time.slot < self._slot:
+            return
         self._unix, self._slot = float(time.unix_time), time.slot
         self._seen_at = asyncio.get_running_loop().time()
 
@@ -57,10 +68,23 @@ class ChainClock:
         return 0.0 if self._seen_at is None else asyncio.get_running_loop().time() - self._seen_at
 
 
-async def follow_chain_time(chain: ChainReader, clock: ChainClock, stop: StopSignal) -> None:
-    """Compares with the chain now and then, until runs are to be given up or the worker drains."""
-    while not await stop.wait(LOOK_EVERY_S):
-        try:
-            clock.see(await chain.time())
-        except HypernodeError as error:
-            log.warning("The chain's time couldn't be read: %s", error)
+async def follow_chain_time(chain: ChainReader, clock: ChainClock, own: Clock, stop: StopSignal) -> None:
+    """Compares with the chain now and then, and when the machine's clock has jumped; until runs are to be given up.
+
+    The loop's time stands still while a machine sleeps, so that the chain's would be taken for earlier than it is; a
+    clock that was merely set costs one needless look.
+    """
+    loop = asyncio.get_running_loop()
+    look_at, offset = 0.0, own.unix_time() - loop.time()
+    while True:
+        moved = own.unix_time() - loop.time() - offset
+        if abs(moved) > JUMP_S or loop.time() >= look_at:
+            try:
+                clock.see(await chain.time())
+            except HypernodeError as error:
+                log.warning("The chain's time couldn't be read: %s", error)
+            else:
+                look_at, offset = loop.time() + LOOK_EVERY_S, own.unix_time() - loop.time()
+                clock.skew_s = own.unix_time() - clock.now()
+        if await stop.wait_now(COMPARE_EVERY_S):
+            return

@@ -14,6 +14,7 @@ from typing import assert_never
 from solders.signature import Signature
 
 from hypernode_worker.core.accounts import Job, JobState
+from hypernode_worker.core.definition import JobDefinition
 from hypernode_worker.core.events import (
     Event,
     RunClaimed,
@@ -64,6 +65,8 @@ log = logging.getLogger(__name__)
 
 WATCH_AFTER_S = 1.0
 """A run that is over sooner needs no subscription of its own."""
+LOOK_S = 15.0
+"""How long a wait is trusted: the chain's time may be corrected meanwhile."""
 
 
 class JobHandler:
@@ -88,6 +91,7 @@ class JobHandler:
         self._heartbeat_at: float | None = None
         self._signature: Signature | None = None
         self._refused = ""
+        self._why_given_up = ""
         self._backoff = Backoff()
 
     async def run(self) -> Report:
@@ -115,6 +119,19 @@ class JobHandler:
             self.work.resume(record, attached=attached)
             self._start_heartbeats(job)
 
+    @property
+    def definition(self) -> JobDefinition:
+        return self._offer.definition
+
+    @property
+    def given_up(self) -> bool:
+        return bool(self._why_given_up)
+
+    def give_up(self, why: str) -> None:
+        """Gives the job back: this node can't go on with it, and `why`, a sentence."""
+        self._why_given_up = why
+        self._wake.set()
+
     def saw(self, job: Job | None) -> None:
         """The chain has shown the account; what lags behind what is known is passed over."""
         if job is not None and self.job is not None:
@@ -138,6 +155,7 @@ class JobHandler:
             outcome=self.work.ended.outcome if self.work.ended else None,
             heartbeat_at=self._heartbeat_at,
             stop=self._context.stop.request,
+            given_up=self.given_up,
         )
 
     async def _act(
@@ -149,13 +167,13 @@ class JobHandler:
             case Claim(begin):
                 await self._claim(job, begin=begin)
             case SetUp():
-                self.work.start_set_up()
+                self.work.start_set_up(within_s=job.deadline - self._context.chain_clock.now())
             case Begin():
                 await self._send(self._context.chain.begin_job(job), lambda receipt: self._begun(job, receipt))
             case Execute():
                 self.work.start_execution(self._run_input(job))
             case Interrupt(outcome):
-                await self.work.interrupt(outcome)
+                await self.work.interrupt(outcome, self._why_given_up)
             case Store():
                 self.work.start_store(job)
             case Finish():
@@ -166,7 +184,7 @@ class JobHandler:
             case SendSignOfLife():
                 await self._send_sign_of_life(job)
             case Wait(until):
-                delay = None if until is None else max(0.01, until - self._context.chain_clock.now())
+                delay = None if until is None else min(LOOK_S, max(0.01, until - self._context.chain_clock.now()))
                 await wait_for_event(self._wake, delay)
             case _:
                 assert_never(action)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ from hypernode_worker.core.accounts import FLAG_NETWORK, Job, JobState, Market
 from hypernode_worker.core.definition import JobDefinition
 from hypernode_worker.core.events import Event, NodeRegistered, WorkerStarted
 from hypernode_worker.core.manifest import MANIFEST, Manifest
-from hypernode_worker.core.ports import ContainerProvider, ContentStore, HostSpecs, HostUsage, Limits, Reach
+from hypernode_worker.core.ports import ContainerProvider, ContentStore, HostSpecs, HostUsage, Keeper, Limits, Reach
 from hypernode_worker.core.result_directory import verify_result
 from hypernode_worker.core.types import DAG_PB, Cid
 from hypernode_worker.errors import ContentInvalid, ContentNotFound, ContentTooLarge
@@ -150,12 +150,18 @@ class SteadyHardware:
     async def usage(self) -> HostUsage:
         return self.now
 
+    def disk_free(self) -> int:
+        return self.now.disk_free_bytes
+
 
 class LoopClock:
-    """Wall time that follows the event loop's."""
+    """Wall time that follows the event loop's; a test may set it wrong with `ahead_s`."""
+
+    def __init__(self, ahead_s: float = 0.0) -> None:
+        self.ahead_s = ahead_s
 
     def unix_time(self) -> float:
-        return START + asyncio.get_running_loop().time()
+        return START + asyncio.get_running_loop().time() + self.ahead_s
 
 
 @dataclass
@@ -171,6 +177,8 @@ class World:
     hardware: SteadyHardware = field(default_factory=SteadyHardware)
     behave: Callable[[Any], MockRun] = succeed
     runtime: ContainerProvider | None = None
+    clock: LoopClock = field(default_factory=LoopClock)
+    keepers: Sequence[Keeper] = ()
 
     @property
     def faults(self) -> dict[str, list[Exception]]:
@@ -222,7 +230,7 @@ class World:
         return self.runtime or self.mock()
 
     def mock(self, **more: Any) -> MockProvider:
-        return MockProvider(self.behave, engine=self.engine, unix_time=LoopClock().unix_time, **more)
+        return MockProvider(self.behave, engine=self.engine, unix_time=self.clock.unix_time, **more)
 
 
 @dataclass
@@ -274,7 +282,8 @@ async def worker(
         hardware=world.hardware,
         journal=journal,
         settings=chosen,
-        clock=LoopClock() if world.runtime is None else None,
+        clock=world.clock if world.runtime is None or world.runtime.name == "mock" else None,
+        keepers=world.keepers,
         listeners=[events.append],
     )
     running = Worker(manager, chain, asyncio.create_task(manager.run(), name="manager"), events, journal)
