@@ -34,7 +34,7 @@ def status_text(status: Json) -> str:
         values["not paid yet"] = f"{status['unpaid_jobs']} jobs: under review, in dispute, or not deliverable"
     if rpc := _object(status, "rpc"):
         values["chain"] = _rpc_text(rpc)
-    if abs(skew := _number(status, "clock_skew_s")) >= 2:
+    if abs(skew := _number(status, "clock_skew_s")) >= 5:
         values["clock"] = (
             f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the chain's, which is the one that counts"
         )

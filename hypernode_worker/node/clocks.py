@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 SLOT_S = 0.4
 LOOK_EVERY_S = 300.0
 COMPARE_EVERY_S = 5.0
+TRY_AGAIN_S = 30.0
 JUMP_S = 2.0
 """The machine's clock moved by so much more or less than the loop's: it was set, or the machine slept."""
 SKEW_S = 60.0
@@ -78,13 +79,15 @@ async def follow_chain_time(chain: ChainReader, clock: ChainClock, own: Clock, s
     look_at, offset = 0.0, own.unix_time() - loop.time()
     while True:
         moved = own.unix_time() - loop.time() - offset
-        if abs(moved) > JUMP_S or loop.time() >= look_at:
+        if abs(moved) > JUMP_S:
+            look_at, offset = 0.0, offset + moved
+        if loop.time() >= look_at:
             try:
                 clock.see(await chain.time())
+                clock.skew_s = own.unix_time() - clock.now()
+                look_at = loop.time() + LOOK_EVERY_S
             except HypernodeError as error:
                 log.warning("The chain's time couldn't be read: %s", error)
-            else:
-                look_at, offset = loop.time() + LOOK_EVERY_S, own.unix_time() - loop.time()
-                clock.skew_s = own.unix_time() - clock.now()
+                look_at = loop.time() + TRY_AGAIN_S
         if await stop.wait_now(COMPARE_EVERY_S):
             return

@@ -16,7 +16,7 @@ from solders.pubkey import Pubkey
 
 from hypernode_worker.core.accounts import FLAG_NETWORK, Job, JobState, Market
 from hypernode_worker.core.definition import JobDefinition
-from hypernode_worker.core.events import Event, NodeRegistered, WorkerStarted
+from hypernode_worker.core.events import Event, Listener, NodeRegistered, WorkerStarted
 from hypernode_worker.core.manifest import MANIFEST, Manifest
 from hypernode_worker.core.ports import ContainerProvider, ContentStore, HostSpecs, HostUsage, Keeper, Limits, Reach
 from hypernode_worker.core.result_directory import verify_result
@@ -266,7 +266,12 @@ class Worker:
 
 @asynccontextmanager
 async def worker(
-    world: World, *, wallet: SolanaClient | None = None, wait: bool = True, **settings: Any
+    world: World,
+    *,
+    wallet: SolanaClient | None = None,
+    wait: bool = True,
+    listeners: Sequence[Listener] = (),
+    **settings: Any,
 ) -> AsyncGenerator[Worker]:
     """A worker that has started (with `wait`) and that is ended with the block; nothing of it is left."""
     chain = wallet or world.chain.client()
@@ -284,7 +289,7 @@ async def worker(
         settings=chosen,
         clock=world.clock if world.runtime is None or world.runtime.name == "mock" else None,
         keepers=world.keepers,
-        listeners=[events.append],
+        listeners=[events.append, *listeners],
     )
     running = Worker(manager, chain, asyncio.create_task(manager.run(), name="manager"), events, journal)
     try:
