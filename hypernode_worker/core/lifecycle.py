@@ -260,9 +260,11 @@ def _ended(seen: Observation, job: Job, outcome: RunOutcome) -> Action:
         return SendSignOfLife()
     if seen.progress is not Progress.STORING:
         return Store()
-    if seen.now >= finish_by(job):
+    # After the deadline the program takes no release any more, so it has to come before.
+    store_until = finish_by(job) - min(15.0, job.finish_grace * 0.1)
+    if seen.now >= store_until:
         return Interrupt(RunOutcome.RESULT_UNAVAILABLE)
-    return Wait(_earlier(finish_by(job), seen.heartbeat_at))
+    return Wait(_earlier(store_until, seen.heartbeat_at))
 
 
 def is_older(seen: Job, known: Job) -> bool:

@@ -63,8 +63,8 @@ from hypernode_worker.node.stopping import wait_for_event
 
 log = logging.getLogger(__name__)
 
-WATCH_AFTER_S = 1.0
-"""A run that is over sooner needs no subscription of its own."""
+WATCH_AFTER_S = 0.6
+"""A run that is over sooner needs no subscription of its own; a stop from before it is still seen within two slots."""
 LOOK_S = 15.0
 """How long a wait is trusted: the chain's time may be corrected meanwhile."""
 
