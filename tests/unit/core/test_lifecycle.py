@@ -85,9 +85,9 @@ TABLE: list[tuple[Observation, Action]] = [
     ),
     (see(held(JobState.RUNNING), progress=Progress.ENDED, outcome=OK), Store()),
     (see(held(JobState.RUNNING), progress=Progress.ENDED, outcome=OK, stop=StopRequest.NOW), Store()),
-    (see(held(JobState.RUNNING), progress=Progress.STORING, outcome=OK), Wait(START + 180)),
+    (see(held(JobState.RUNNING), progress=Progress.STORING, outcome=OK), Wait(START + 168)),  # 180 less a tenth of the grace
     (
-        see(held(JobState.RUNNING), progress=Progress.STORING, outcome=OK, now=START + 180),
+        see(held(JobState.RUNNING), progress=Progress.STORING, outcome=OK, now=START + 168),
         Interrupt(RunOutcome.RESULT_UNAVAILABLE),
     ),
     (see(held(JobState.RUNNING), progress=Progress.STORED, outcome=OK), Finish()),
