@@ -44,7 +44,7 @@ async def running(small_disk: Path, command: str, reserve: int) -> AsyncGenerato
         try:
             async with worker(world, disk_reserve_bytes=reserve) as node:
                 needs = {"requirements": {"trust": "low"}, "image": None, "timeout": 120}
-                posted = await world.post(operations=[{"command": command}], **needs)
+                posted = await world.post({**needs, "operations": [{"command": command}]})
                 await node.until_said(OperationStarted, timeout_s=30)
                 yield world, node, posted
         finally:

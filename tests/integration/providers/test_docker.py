@@ -278,7 +278,9 @@ def _push_own(name: str) -> None:
     docker("rmi", name)
 
 
-async def test_only_what_this_worker_pulled_may_be_removed_again(bench: Bench, registry: str, open_folder: Path) -> None:
+async def test_only_what_this_worker_pulled_may_be_removed_again(
+    bench: Bench, registry: str, open_folder: Path
+) -> None:
     host, state = registry.split("/")[0], open_folder / "state"
     registry = registry.replace("busybox", "own")
     _push_own(registry)

@@ -85,7 +85,10 @@ TABLE: list[tuple[Observation, Action]] = [
     ),
     (see(held(JobState.RUNNING), progress=Progress.ENDED, outcome=OK), Store()),
     (see(held(JobState.RUNNING), progress=Progress.ENDED, outcome=OK, stop=StopRequest.NOW), Store()),
-    (see(held(JobState.RUNNING), progress=Progress.STORING, outcome=OK), Wait(START + 168)),  # 180 less a tenth of the grace
+    (
+        see(held(JobState.RUNNING), progress=Progress.STORING, outcome=OK),
+        Wait(START + 168),
+    ),  # 180 less a tenth of the grace
     (
         see(held(JobState.RUNNING), progress=Progress.STORING, outcome=OK, now=START + 168),
         Interrupt(RunOutcome.RESULT_UNAVAILABLE),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -38,10 +39,14 @@ def age(folder: Path, hours: float = 24.0) -> None:
         os.utime(path, (then, then))
 
 
-async def directory(store: LayeredStore, folder: Path, **files: bytes) -> Cid:
+def write(folder: Path, files: Mapping[str, bytes]) -> None:
     folder.mkdir()
     for name, data in files.items():
         (folder / name).write_bytes(data)
+
+
+async def directory(store: LayeredStore, folder: Path, **files: bytes) -> Cid:
+    await asyncio.to_thread(write, folder, files)
     return await store.add_path(folder)
 
 

@@ -1,4 +1,4 @@
-"""Every step has a deadline, and what happens then is the table in docs/operating.md; a client's word counts at once."""
+"""Every step has a deadline: the table in docs/operating.md says what happens then. A client's word counts at once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import math
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 from typing import Any
 
 import pytest
