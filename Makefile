@@ -9,7 +9,7 @@ JS := tests/support/js
 # Much of a test's time is waiting for containers and slots: two processes, one engine and one validator between them.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 
-.PHONY: help demo test test-fast lint types contracts check bench program program-check clean
+.PHONY: help demo test test-fast lint types contracts check bench soak simulate program program-check clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -66,6 +66,12 @@ check: lint types contracts ## lint, types, contracts
 
 bench: $(VENV)/.installed-dev ## the speed table, into build/bench.json
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+soak: $(VENV)/.installed-dev ## kills and load: nothing lost, nothing paid twice; into build/soak.json
+	@$(BIN)/python -m tests.soak $(ARGS)
+
+simulate: $(VENV)/.installed-dev ## the claim window with up to 10,000 nodes, into build/simulate.json
+	@$(BIN)/python -m tests.simulate $(ARGS)
 
 program: ## rebuild the on-chain program with the tools on PATH
 	@programs/build.sh

@@ -1,7 +1,11 @@
 """The worker's journal in SQLite: each run's state, by compare-and-set, and the events of it, in one transaction.
 
-Tables: `runs` (one row an attempt) and `events` (append-only). `user_version` is the schema's version: newer ones are
-refused, older ones are brought forward by `_MIGRATIONS`.
+Tables: `runs` (one row an attempt), `events` (append-only), `transactions` (what was sent, until its end is known).
+`user_version` is the schema's version: newer ones are refused, older ones are brought forward by `_MIGRATIONS`.
+
+What a worker must not forget is a transaction that may land: it is on the disk before it is sent (synchronous FULL),
+and everything written before it with it. The rest survives the end of the process; of what a power cut takes, the
+chain knows what is held.
 """
 
 from __future__ import annotations
@@ -9,9 +13,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import logging
 import os
 import sqlite3
-from collections.abc import Generator, Sequence
+import time
+from collections.abc import Callable, Generator, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import cast
@@ -22,8 +28,11 @@ from solders.signature import Signature
 from hypernode_worker.core.events import Event, RunEvent
 from hypernode_worker.core.outcome import RunOutcome
 from hypernode_worker.core.runs import FOLLOWERS, RunRecord, RunState
+from hypernode_worker.core.transactions import SentTransaction
 from hypernode_worker.core.types import Cid, Slot
 from hypernode_worker.errors import ConfigError, PermanentError, TransientError
+
+log = logging.getLogger(__name__)
 
 _MIGRATIONS = (
     """
@@ -39,40 +48,67 @@ _MIGRATIONS = (
     );
     CREATE INDEX events_job ON events (job, id);
     """,
+    """
+    CREATE TABLE transactions (
+        id INTEGER PRIMARY KEY, signature TEXT NOT NULL UNIQUE, key BLOB NOT NULL, what TEXT NOT NULL, job TEXT,
+        wire BLOB NOT NULL, last_valid_block_height INTEGER NOT NULL, fee_lamports INTEGER NOT NULL,
+        sent_at REAL NOT NULL, ended_at REAL, slot INTEGER
+    );
+    CREATE INDEX transactions_open ON transactions (id) WHERE ended_at IS NULL;
+    CREATE INDEX transactions_ended ON transactions (ended_at) WHERE slot IS NOT NULL;
+    """,
 )
 _COLUMNS = "job, run, state, definition_cid, timeout, outcome, message, result_cid, result_hash, exit_status, detail"
 
 
 class SqliteJournal:
-    """A `Journal` in one file (mode 0600) of the worker's data folder. One process, one thread.
+    """A `Journal` and `TransactionLog` in one file (mode 0600) of the worker's data folder. One process, one thread.
+
+    A damaged file is set aside and a new one begun: what is held is found again on chain and among the containers.
+
+    Attributes:
+        set_aside: where a damaged journal lies now; None: there was none.
 
     Raises:
-        ConfigError: the file is no journal, or of a newer version.
+        ConfigError: the file can't be opened, or is of a newer version.
     """
 
-    def __init__(self, path: Path) -> None:
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    def __init__(self, path: Path, *, unix_time: Callable[[], float] = time.time) -> None:
         self._path = path
-        self._db = sqlite3.connect(path, isolation_level=None, timeout=5.0)
+        self._unix_time = unix_time
+        self.set_aside: Path | None = None
         try:
-            self._prepare()
+            self._db = self._open()
+        except sqlite3.OperationalError as error:  # locked, not readable, no room: nothing is wrong with the file
+            raise ConfigError(
+                f"The journal {path} can't be opened ({error}); see to the disk and its rights."
+            ) from error
         except sqlite3.DatabaseError as error:
-            self._db.close()
-            raise ConfigError(f"{path} is no journal of a worker ({error}); move it away and start again.") from error
-        except ConfigError:
-            self._db.close()
-            raise
+            self.set_aside = _set_aside(path)
+            log.warning("The journal %s was damaged (%s): it is kept as %s", path, error, self.set_aside)
+            self._db = self._open()
 
-    def _prepare(self) -> None:
-        self._db.execute("PRAGMA journal_mode = WAL")
-        # NORMAL survives the end of the process, and costs no fsync in the event loop. After a power cut the last rows
-        # may be missing: then the chain still says what is held, and the worker gives it back.
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+    def _open(self) -> sqlite3.Connection:
+        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+        db = sqlite3.connect(self._path, isolation_level=None, timeout=5.0)
+        try:
+            self._prepare(db)
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
+        if found != "ok":
+            raise sqlite3.DatabaseError(found)
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+        (version,) = db.execute("PRAGMA user_version").fetchone()
         if version > len(_MIGRATIONS):
             raise ConfigError(f"{self._path} was written by a newer version; update hypernode-worker.")
         for number, script in enumerate(_MIGRATIONS[version:], version + 1):
-            self._db.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT;")
+            db.executescript(f"BEGIN; {script} PRAGMA user_version = {number}; COMMIT;")
 
     def open_run(self, run: RunRecord, events: Sequence[Event] = (), *, at: float) -> None:
         with self._transaction():
@@ -123,6 +159,60 @@ class SqliteJournal:
         rows = self._db.execute(f"SELECT {_COLUMNS} FROM runs WHERE state <> 'closed' ORDER BY opened_at")  # noqa: S608
         return [_record(row) for row in rows.fetchall()]
 
+    def sent(self, transaction: SentTransaction) -> None:
+        # In WAL mode one synchronous commit brings all earlier ones to the disk too.
+        self._db.execute("PRAGMA synchronous = FULL")
+        try:
+            with self._transaction():
+                self._db.execute(
+                    "INSERT INTO transactions (signature, key, what, job, wire, last_valid_block_height, fee_lamports,"
+                    " sent_at) VALUES (?,?,?,?,?,?,?,?)",
+                    (
+                        str(transaction.signature),
+                        transaction.key,
+                        transaction.what,
+                        None if transaction.job is None else str(transaction.job),
+                        transaction.wire,
+                        transaction.last_valid_block_height,
+                        transaction.fee_lamports,
+                        self._unix_time(),
+                    ),
+                )
+        finally:
+            self._db.execute("PRAGMA synchronous = NORMAL")
+
+    def ended(self, signature: Signature, slot: Slot | None) -> None:
+        with self._transaction():
+            self._db.execute(
+                "UPDATE transactions SET ended_at = ?, slot = ?, wire = x'' WHERE signature = ? AND ended_at IS NULL",
+                (self._unix_time(), slot, str(signature)),
+            )
+
+    def open_transactions(self) -> Sequence[SentTransaction]:
+        rows = self._db.execute(
+            "SELECT key, what, job, signature, wire, last_valid_block_height, fee_lamports FROM transactions"
+            " WHERE ended_at IS NULL ORDER BY id"
+        ).fetchall()
+        return [
+            SentTransaction(
+                key, what, Pubkey.from_string(job) if job else None, Signature.from_string(signature), wire, height, fee
+            )
+            for key, what, job, signature, wire, height, fee in rows
+        ]
+
+    def last_slot(self) -> Slot:
+        (found,) = self._db.execute("SELECT coalesce(max(slot), 0) FROM transactions").fetchone()
+        return Slot(found)
+
+    def fees_since(self, unix_time: float) -> int:
+        """Lamports of fees of transactions that landed since then, and of those that may."""
+        (found,) = self._db.execute(
+            "SELECT coalesce(sum(fee_lamports), 0) FROM transactions"
+            " WHERE (slot IS NOT NULL AND ended_at >= ?1) OR (ended_at IS NULL AND sent_at >= ?1)",
+            (unix_time,),
+        ).fetchone()
+        return found
+
     def event_log(
         self, job: Pubkey | None = None, *, limit: int = 1000
     ) -> Sequence[tuple[float, str, dict[str, object]]]:
@@ -150,6 +240,17 @@ class SqliteJournal:
                     json.dumps(detail),
                 ),
             )
+
+
+def _set_aside(path: Path) -> Path:
+    """Renames a journal and what belongs to it; a name that is free."""
+    number = 1
+    while (kept := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    for suffix in ("", "-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).rename(kept.with_name(kept.name + suffix))
+    return kept
 
 
 def _row(run: RunRecord) -> tuple[object, ...]:

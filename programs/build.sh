@@ -35,7 +35,7 @@ build_sbf() {
   compiler=$(cargo build-sbf --version | tr '\n' ' ' | sed 's/ *$//')
   cargo fetch --locked --manifest-path "$crate/Cargo.toml"
   RUSTFLAGS=$(remaps | tr '\n' ' ') CARGO_TARGET_DIR=$target \
-    cargo build-sbf --manifest-path "$crate/Cargo.toml" --sbf-out-dir "$target/sbf" -- --locked
+    cargo build-sbf --arch v3 --manifest-path "$crate/Cargo.toml" --sbf-out-dir "$target/sbf" -- --locked
   cp "$target/sbf/hypernode_markets.so" "$built"
 }
 

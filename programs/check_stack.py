@@ -17,20 +17,20 @@ FRAME_POINTER = 10
 _LOADS = frozenset({0x61, 0x69, 0x71, 0x79})
 _STORES = frozenset({0x62, 0x6A, 0x72, 0x7A, 0x63, 0x6B, 0x73, 0x7B})
 _WIDE = 0x18  # takes two places
+_LOAD, _EXECUTABLE = 1, 1
 
 
 def text_section(elf: bytes) -> tuple[int, int]:
-    """First byte and length of the code in the file. Raises ValueError when there is none."""
+    """First byte and length of the code in the file: its executable segment. Raises ValueError when there is none."""
     if elf[:6] != b"\x7fELF\x02\x01":
         raise ValueError("not a little-endian ELF file of 64 bits")
-    (table,) = struct.unpack_from("<Q", elf, 0x28)
-    size, count, names_at = struct.unpack_from("<HHH", elf, 0x3A)
-    sections = [struct.unpack_from("<IIQQQQ", elf, table + number * size) for number in range(count)]
-    names = sections[names_at][4]
-    for name, _, _, _, offset, length in sections:
-        if elf[names + name :].startswith(b".text\0"):
+    (table,) = struct.unpack_from("<Q", elf, 0x20)
+    size, count = struct.unpack_from("<HH", elf, 0x36)
+    for number in range(count):
+        kind, flags, offset, _, _, length = struct.unpack_from("<IIQQQQ", elf, table + number * size)
+        if (kind, flags & _EXECUTABLE) == (_LOAD, _EXECUTABLE):
             return offset, length
-    raise ValueError("no .text section")
+    raise ValueError("no executable segment")
 
 
 def beyond_the_frame(elf: bytes) -> list[int]:

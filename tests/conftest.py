@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from tests.support import anchorpy_environment
 from tests.support.chains import RunningChain, SharedValidator, localnet
 
 
@@ -59,6 +60,7 @@ REQUIREMENTS: dict[str, Callable[[], str | None]] = {
     "kubo": _on_path("ipfs", "Kubo, from its release page"),
     "validator": _on_path("solana-test-validator", "from Agave's release page"),
     "node": _on_path("npm", "Debian: apt-get install npm"),
+    "anchorpy": anchorpy_environment.why_missing,
     "sbf": _sbf,
     "gpu": _gpu,
 }
@@ -87,11 +89,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Side by side runs only what doesn't share a server: one engine and one validator for all tests of each kind.
+    """Side by side runs only what doesn't share a server: one engine, validator or anchorpy for all tests of a kind.
 
     Set here, since pytest-xdist looks for the groups when collection is modified.
     """
-    for server in ("validator", "docker"):
+    for server in ("validator", "docker", "anchorpy"):
         if item.get_closest_marker(server):
             item.add_marker(pytest.mark.xdist_group(server))
             break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from hypernode_worker.errors import ConfigError
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     from solders.pubkey import Pubkey
 
     from hypernode_worker.config import Loaded
+
+_SHARE = re.compile(r"(?P<number>\d{1,5}(?:\.\d{1,2})?)\s*(?P<unit>%|bps)?")
 
 
 def read_address(text: str, name: str) -> Pubkey:
@@ -48,6 +51,32 @@ def read_price(text: str | None, *, native: bool, flag: str = "--price") -> int 
         return parse_amount(text)
     except ValueError as error:
         raise ConfigError(f"{flag}: {error}.") from None
+
+
+def read_base_units(text: str, name: str) -> int:
+    """Base units of a token, from '250' or '1_000_000'."""
+    from hypernode_worker.core.amounts import is_sol, parse_amount
+
+    if is_sol(text):
+        raise ConfigError(f"{name} {text[:40]} is in SOL, and stake is a token: write its base units.")
+    try:
+        return parse_amount(text)
+    except ValueError as error:
+        raise ConfigError(f"{name}: {error}.") from None
+
+
+def read_share(text: str, flag: str) -> int:
+    """Basis points, from a percentage ('75', '12.5%') or '7500bps'; at most the whole."""
+    from decimal import Decimal
+
+    match = _SHARE.fullmatch(text.strip())
+    number = Decimal(match["number"]) * (1 if match["unit"] == "bps" else 100) if match else Decimal(-1)
+    if number % 1 or not 0 <= number <= 10_000:
+        raise ConfigError(
+            f"{flag} {text[:40]!r} is no share: write a percentage with at most two decimals (75 or 12.5%) or basis "
+            "points (7500bps), at most 100 %."
+        )
+    return int(number)
 
 
 def market_of(loaded: Loaded) -> Pubkey:

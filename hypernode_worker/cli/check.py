@@ -21,11 +21,12 @@ def check(
         list[str] | None, typer.Option("--only", metavar="NAME", help="One check and what it needs; may be repeated.")
     ] = None,
 ) -> None:
-    """Check each layer by using it: configuration, key, rpc, program, market, balance, ipfs, container, gpu.
+    """Check each layer by using it: configuration, key, rpc, program, market, stake, balance, ipfs, container, gpu.
 
     A check is skipped when one that it needs has failed. Exit code 3 when anything failed.
     """
-    from hypernode_worker.cli.checkup import Checkup, Finding, finding_text, known
+    from hypernode_worker.cli.checkup import Checkup, known
+    from hypernode_worker.cli.findings import Finding, finding_text
 
     names = known(only or [])
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hypernode_worker.cli import screen
+from hypernode_worker.cli.findings import Finding, Skip
 from hypernode_worker.core.amounts import sol
 from hypernode_worker.errors import (
     ConfigError,
@@ -31,19 +31,6 @@ LEAST_LAMPORTS = 1_000_000
 """What begin, finish or release of one job may take, with room for priority."""
 IMAGE_TIMEOUT_S = 120.0
 RUN_TIMEOUT_S = 60.0
-
-
-class Skip(Exception):
-    """A check that has nothing to look at; the text says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a check saw. `state` is ok, failed or skipped."""
-
-    name: str
-    state: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +103,10 @@ class Checkup:
         return f"{chain.health().endpoint} serves {identity.cluster}, version {identity.version}"
 
     async def program(self) -> str:
-        return f"{await (await self._open_chain()).checks.program()} is deployed"
+        found = await (await self._open_chain()).checks.program()
+        what = "the program of this package" if found.is_packaged else "ANOTHER program or version than this package's"
+        whose = "nobody can change it" if found.authority is None else f"{found.authority} can replace it"
+        return f"{found.address} is {what}; {whose}"
 
     async def market(self) -> str:
         from hypernode_worker.cli.arguments import market_of
@@ -126,6 +116,20 @@ class Checkup:
             raise PermanentError(f"Market {market.address} is paused by its owner: wait, or choose another market.")
         paid_in = "SOL" if market.is_native else f"token {market.payment_mint}"
         return f"{market.address} pays at least {market.terms.min_price:,} base units a second in {paid_in}"
+
+    async def stake(self) -> str:
+        from hypernode_worker.app import load_wallet
+        from hypernode_worker.cli.arguments import market_of
+        from hypernode_worker.core.stake import counted_stake, required_stake, stake_missing
+
+        chain = await self._open_chain()
+        market = await chain.market(market_of(self._loaded()))
+        if not required_stake(market.terms):
+            return "this market asks for none"
+        node = await chain.node_of(market.address, load_wallet(self._loaded().settings).pubkey())
+        if missing := stake_missing(market, node):
+            raise PermanentError(missing)
+        return f"{counted_stake(node):,} base units of {market.stake_mint}, of {required_stake(market.terms):,} needed"
 
     async def balance(self) -> str:
         from hypernode_worker.app import load_wallet
@@ -261,6 +265,7 @@ CHECKS = (
     Check("rpc", ("configuration",), Checkup.rpc),
     Check("program", ("rpc",), Checkup.program),
     Check("market", ("program",), Checkup.market),
+    Check("stake", ("key", "market"), Checkup.stake),
     Check("balance", ("key", "rpc"), Checkup.balance),
     Check("ipfs", ("configuration",), Checkup.ipfs),
     Check("container", ("configuration",), Checkup.container),
@@ -275,12 +280,6 @@ def known(names: Sequence[str]) -> tuple[str, ...]:
         if name not in all_:
             raise ConfigError(f"There is no check {name[:40]!r}; there are {', '.join(all_)}.")
     return tuple(names)
-
-
-def finding_text(finding: Finding) -> str:
-    """One line for people."""
-    mark = {"ok": "ok", "failed": "bad", "skipped": "skip"}[finding.state]
-    return f"{screen.icon(mark)} {finding.name:<14} {finding.message}"
 
 
 def _with_needs(names: Sequence[str]) -> set[str]:

@@ -44,6 +44,9 @@ def job_json(job: Job) -> dict[str, object]:
         "result_hash": job.result_hash.hex() if job.result_cid else None,
         "exit_status": job.exit_status if job.result_cid else None,
         "reason": job.reason.name.lower(),
+        "arbiter": _key(job.arbiter),
+        "bond": job.bond,
+        "reason_cid": str(job.reason_cid) if job.reason_cid else None,
         "attempts": job.attempts,
         "max_attempts": job.max_attempts,
         "deadline": job.deadline,
@@ -72,14 +75,16 @@ def job_text(job: Job) -> str:
         values["fee"] = show_amount(job.fee, native=native)
         values["refunded"] = show_amount(job.refunded, native=native)
     else:
-        values["deadline"] = _time(job.deadline)
+        values["deadline"] = time_text(job.deadline)
+    if job.reason_cid:
+        values["disputed"] = f"for {job.reason_cid}, with a bond of {show_amount(job.bond, native=native)}"
     if job.owed:
         values["owed"] = f"{show_amount(job.owed, native=native)}: 'job settle' delivers it once its owner can be paid"
     values["definition"] = job.definition_cid
     if job.result_cid:
         values["result"] = job.result_cid
         values["exit status"] = job.exit_status
-    values["created"] = _time(job.created_at)
+    values["created"] = time_text(job.created_at)
     return screen.fields(values)
 
 
@@ -121,7 +126,10 @@ def market_json(market: Market) -> dict[str, object]:
 def market_text(market: Market) -> str:
     terms = market.terms
     review = (
-        f"{terms.review_period} s" if terms.review_period else "none: a posted result is paid at once, whatever it is"
+        f"{terms.review_period} s; then {terms.arbiter} has {terms.resolve_timeout} s for a dispute (bond "
+        f"{terms.bond_bps / 100:g} %)"
+        if terms.review_period
+        else "none: a posted result is paid at once, whatever it is"
     )
     return screen.fields(
         {
@@ -137,8 +145,18 @@ def market_text(market: Market) -> str:
             f"heartbeat {terms.heartbeat_timeout or 'not asked for'}{' s' if terms.heartbeat_timeout else ''}",
             "attempts": terms.max_attempts,
             "network": "jobs may use it" if terms.flags & 1 else "no",
-            "stake": f"at least {terms.min_stake:,} base units" if terms.min_stake else "not required",
+            "stake": _stake_text(market),
         }
+    )
+
+
+def _stake_text(market: Market) -> str:
+    terms = market.terms
+    if not (terms.min_stake or terms.lock_per_job):
+        return "not required"
+    return (
+        f"{terms.min_stake:,} base units of {market.stake_mint} to claim; each job locks {terms.lock_per_job:,}, of "
+        f"which losing it costs {terms.slash_bps / 100:g} %; {terms.unstake_cooldown} s to get it back"
     )
 
 
@@ -167,6 +185,9 @@ def node_json(node: Node) -> dict[str, object]:
         "failed": node.failed,
         "released": node.released,
         "abandoned": node.abandoned,
+        "disputes_lost": node.disputes_lost,
+        "staked": node.staked,
+        "slashed": node.slashed,
         "compute_seconds": node.compute_seconds,
         "earned": node.earned,
         "registered_at": node.registered_at,
@@ -190,7 +211,7 @@ def node_text(node: Node) -> str:
             "jobs": f"{node.active_jobs} of {node.capacity} running; {node.completed} completed, {node.failed} failed, "
             f"{node.released} given back, {node.abandoned} abandoned",
             "earned": f"{node.earned:,} base units in {node.compute_seconds:,} s",
-            "last seen": _time(node.last_seen),
+            "last seen": time_text(node.last_seen),
         }
     )
 
@@ -224,5 +245,6 @@ def _key(key: Pubkey) -> str | None:
     return None if text == "1" * 32 else text
 
 
-def _time(seconds: int) -> str:
+def time_text(seconds: int) -> str:
+    """A moment in the local time zone; '-' for none."""
     return time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(seconds)) if seconds > 0 else "-"

@@ -61,7 +61,8 @@ def _worker_lines(event: e.Event) -> list[str]:
             return [*money, "", f"{icon('stake')} Checking xHYPER stake..."]
         case e.StakeVerified(staked, required):
             said = f"Stake verified ({staked:,} of {required:,})" if required else "Stake not required by this market"
-            return [f"{icon('ok')} {said}", "", f"{icon('register')} Registering node in market..."]
+            mark, said = ("ok", said) if staked >= required else ("warn", f"Stake too low ({staked:,} of {required:,})")
+            return [f"{icon(mark)} {said}", "", f"{icon('register')} Registering node in market..."]
         case e.NodeRegistered(node, market):
             return [f"{icon('ok')} Node registered successfully! (node {short(node)}, market {short(market)})", ""]
         case e.PollingStarted():

@@ -15,6 +15,8 @@ client.py    Client: one method for each thing that a client does
 prepare.py   what would be posted: the definition checked, and the whole deposit
 following.py a job's states as they come; whoever follows a job also ends it when its time is over
 result.py    a result fetched and verified
+staking.py   the stake of a wallet's node
+upkeep.py    every exit that is due, for whoever keeps a market clean
 """
 
 from __future__ import annotations

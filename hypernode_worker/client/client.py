@@ -22,9 +22,10 @@ from hypernode_worker.client.result import MAX_RESULT_BYTES, Result, fetch_resul
 from hypernode_worker.core.accounts import NATIVE_MINT, Job, JobState, Market, MarketTerms
 from hypernode_worker.core.amounts import sol
 from hypernode_worker.core.definition import JobDefinition
+from hypernode_worker.core.market_terms import check_market_terms
 from hypernode_worker.core.ports import ClientChain, ContentStore, Reach, Receipt
 from hypernode_worker.core.types import Cid
-from hypernode_worker.errors import ConfigError, ContentInvalid, InsufficientFunds
+from hypernode_worker.errors import ConfigError, ContentInvalid, InsufficientFunds, PermanentError
 
 FETCH_TIMEOUT_S = 600.0
 
@@ -78,7 +79,7 @@ class Client:
         parsed = read_definition(definition)
         check_files(files, parsed)
         check_secrets(parsed, public_env=public_env)
-        self._check_reach()
+        self._check_reach("No worker elsewhere could fetch this job", "the worker runs")
         seen = await self.chain.market(market)
         chosen = check_terms(parsed, seen, price)
         quote = Quote(
@@ -160,8 +161,38 @@ class Client:
         """More time, for price x seconds more."""
         return await self.chain.extend_job(await self.chain.job(job), seconds)
 
+    async def accept(self, job: Pubkey) -> Receipt:
+        """Submitted: its node is paid at once, without waiting for the review to end.
+
+        Raises:
+            ConfigError: it is another wallet's job.
+            PermanentError: there is no result to accept.
+        """
+        seen = await self.chain.job(job)
+        if seen.client != self.chain.wallet:
+            raise ConfigError(
+                f"The job {job} is the wallet {seen.client}'s, and the key file is that of {self.chain.wallet}: name "
+                "the right one with --keypair."
+            )
+        if seen.state is not JobState.SUBMITTED:
+            raise PermanentError(
+                f"The job {job} is {seen.state.name.lower()}: only a submitted result, whose review isn't over, is "
+                "accepted; without a review, and without a dispute, a node is paid by itself."
+            )
+        return await self.chain.settle_job(seen)
+
+    async def dispute(self, job: Pubkey, reason: str) -> Receipt:
+        """Submitted: puts the reason on IPFS and the result before the market's arbiter, with a bond.
+
+        Raises:
+            ConfigError: nobody but this machine could read the reason.
+        """
+        self._check_reach("No arbiter elsewhere could read the reason", "the arbiter reads it")
+        cid = await self.store.add_bytes(reason.encode())
+        return await self.chain.dispute_result(await self.chain.job(job), cid)
+
     async def settle(self, job: Pubkey) -> Receipt:
-        """Accepts a submitted result, or delivers what an ended job still owes."""
+        """Ends a review or dispute whose deadline has passed, or delivers what an ended job still owes."""
         return await self.chain.settle_job(await self.chain.job(job))
 
     async def close(self, job: Pubkey) -> Receipt:
@@ -169,22 +200,35 @@ class Client:
         return await self.chain.close_job(await self.chain.job(job))
 
     async def create_market(
-        self, terms: MarketTerms, *, payment_mint: Pubkey = NATIVE_MINT, market_id: int | None = None
+        self,
+        terms: MarketTerms,
+        *,
+        payment_mint: Pubkey = NATIVE_MINT,
+        stake_mint: Pubkey = NATIVE_MINT,
+        market_id: int | None = None,
     ) -> tuple[Pubkey, Receipt]:
-        """A market of this wallet. A fee receiver that isn't given is this wallet."""
-        nobody = Pubkey.default()
-        if terms.fee_receiver == nobody:
-            terms = replace(terms, fee_receiver=self.chain.wallet)
-        chosen = secrets.randbits(64) if market_id is None else market_id
-        return await self.chain.create_market(chosen, terms, payment_mint=payment_mint, stake_mint=nobody)
+        """A market of this wallet. A fee receiver that isn't given is this wallet; `stake_mint` zero: no stake.
 
-    def _check_reach(self) -> None:
+        Raises:
+            ConfigError: the terms contradict each other.
+        """
+        if terms.fee_receiver == Pubkey.default():
+            terms = replace(terms, fee_receiver=self.chain.wallet)
+        check_market_terms(terms, stake_mint=stake_mint)
+        chosen = secrets.randbits(64) if market_id is None else market_id
+        return await self.chain.create_market(chosen, terms, payment_mint=payment_mint, stake_mint=stake_mint)
+
+    async def update_market(self, market: Market, terms: MarketTerms, *, paused: bool) -> Receipt:
+        """New terms for jobs that are posted from now on. Raises ConfigError when they contradict each other."""
+        check_market_terms(terms, stake_mint=market.stake_mint)
+        return await self.chain.update_market(market, terms, paused=paused)
+
+    def _check_reach(self, nobody: str, other: str) -> None:
         if self.store.reach is Reach.NETWORK or self._same_machine:
             return
         raise ConfigError(
-            "No worker elsewhere could fetch this job: content would be kept on this machine only. Set IPFS_API_URL "
-            "(your own Kubo) or IPFS_UPLOAD_TOKEN (a pinning service), or give --local-only when the worker runs on "
-            "this machine."
+            f"{nobody}: content would be kept on this machine only. Set IPFS_API_URL (your own Kubo) or "
+            f"IPFS_UPLOAD_TOKEN (a pinning service), or give --local-only when {other} on this machine."
         )
 
     async def _check_funds(self, quote: Quote, market: Market) -> None:

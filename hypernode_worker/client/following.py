@@ -7,18 +7,13 @@ from collections.abc import AsyncGenerator, AsyncIterator
 
 from solders.pubkey import Pubkey
 
-from hypernode_worker.core.accounts import Job, JobState
-from hypernode_worker.core.ports import ChainTime, ClientChain
+from hypernode_worker.core.accounts import Job
+from hypernode_worker.core.deadlines import Exit, Standing, due_exit, until_deadline
+from hypernode_worker.core.ports import ClientChain
 from hypernode_worker.errors import PermanentError, TransientError
 
 LATE_S = 1.0
 """Between a look that was too early and the next: chain time runs beside ours."""
-_OPEN = (JobState.QUEUED, JobState.CLAIMED, JobState.RUNNING)
-
-
-def passed(job: Job, now: ChainTime) -> bool:
-    """The job's deadline has passed on the chain's own clock: time and slot."""
-    return now.unix_time >= job.deadline and now.slot >= job.deadline_slot
 
 
 async def follow(chain: ClientChain, address: Pubkey, *, act: bool) -> AsyncGenerator[Job, None]:
@@ -63,16 +58,15 @@ async def _until_deadline(chain: ClientChain, job: Job) -> float:
         now = await chain.time()
     except TransientError as error:
         return error.retry_after_s or LATE_S
-    if passed(job, now):
-        return 0.0
-    return max(job.deadline - now.unix_time, LATE_S)
+    left = until_deadline(job, now=now.unix_time, slot=now.slot)
+    return max(left, LATE_S) if left else 0.0
 
 
 async def _end(chain: ClientChain, job: Job) -> None:
     """Ends a job whose time is over; somebody else may have been faster, which the next look shows."""
     try:
-        if not passed(job, await chain.time()):
-            return
-        await (chain.timeout_job(job) if job.state in _OPEN else chain.settle_job(job))
+        due = due_exit(Standing.of(job), await chain.time())
+        if due is not None:
+            await (chain.timeout_job(job) if due is Exit.TIME_OUT else chain.settle_job(job))
     except (PermanentError, TransientError):
         await asyncio.sleep(LATE_S)

@@ -14,10 +14,19 @@ LAST_NODE_WAITS_SLOTS = 150
 
 
 def open_slot(job: QueuedJob | Job, node: Pubkey) -> Slot:
-    """The first slot in which `node` may claim `job`; openings double every two slots."""
+    """The first slot in which `node` may claim `job`."""
     spread = job.claim_spread_slots
     if node == job.node:
         return Slot(job.queued_slot + spread + LAST_NODE_WAITS_SLOTS)
+    return Slot(job.queued_slot + opens_after(window_hash(job, node), spread))
+
+
+def window_hash(job: QueuedJob | Job, node: Pubkey) -> int:
+    """The lot that a node draws for a job, in 64 bits: another one each time that the job is queued."""
     digest = hashlib.sha256(bytes(job.address) + bytes(node) + job.queued_slot.to_bytes(8, "little")).digest()
-    h = int.from_bytes(digest[:8], "little")
-    return Slot(job.queued_slot + max(0, spread - 2 * (64 - h.bit_length()) - (h & 1)))
+    return int.from_bytes(digest[:8], "little")
+
+
+def opens_after(lot: int, spread: int) -> int:
+    """Slots that a node with this lot waits after the queueing; openings double every two slots, up to `spread`."""
+    return max(0, spread - 2 * (64 - lot.bit_length()) - (lot & 1))

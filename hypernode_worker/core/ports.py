@@ -27,6 +27,7 @@ from hypernode_worker.core.accounts import (
     Requirements,
 )
 from hypernode_worker.core.runs import Journal as Journal
+from hypernode_worker.core.transactions import TransactionLog as TransactionLog
 from hypernode_worker.core.types import Cid, Slot, UnixTime
 
 
@@ -154,6 +155,18 @@ class NodeChain(ChainReader, Protocol):
         """64 bytes of ed25519 signature by the wallet's key: for manifests."""
         ...
 
+    def log_transactions(self, journal: TransactionLog | None) -> None:
+        """From now on each transaction is written there before it is sent; what stands open there is known again."""
+        ...
+
+    def may_land(self, job: Pubkey) -> bool:
+        """A transaction about this job was sent whose end isn't known."""
+        ...
+
+    async def follow_up(self) -> None:
+        """Follows what was sent before a restart to its end. May be repeated; raises EndpointDown, RateLimited."""
+        ...
+
     async def register_node(self, market: Pubkey, specs: NodeSpecs, *, capacity: int, payout: Pubkey) -> Receipt:
         """Registers, or updates a registration. May be repeated."""
         ...
@@ -193,8 +206,6 @@ class ClientChain(ChainReader, Protocol):
 
     async def update_market(self, market: Market, terms: MarketTerms, *, paused: bool) -> Receipt: ...
 
-    async def close_market(self, market: Pubkey) -> Receipt: ...
-
     async def create_job(
         self,
         market: Market,
@@ -215,6 +226,8 @@ class ClientChain(ChainReader, Protocol):
     async def extend_job(self, job: Job, seconds: int) -> Receipt: ...
 
     async def stop_job(self, job: Job) -> Receipt: ...
+
+    async def dispute_result(self, job: Job, reason: Cid) -> Receipt: ...
 
     async def settle_job(self, job: Job) -> Receipt: ...
 

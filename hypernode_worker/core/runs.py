@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from solders.pubkey import Pubkey
 
 from hypernode_worker.core.outcome import RunOutcome
+from hypernode_worker.core.transactions import TransactionLog
 from hypernode_worker.core.types import Cid, Slot
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class RunRecord:
     detail: Mapping[str, object] = field(default_factory=dict[str, object])
 
 
-class Journal(Protocol):
+class Journal(TransactionLog, Protocol):
     """What was promised, and the handle by which to find it again. Calls are short and block; each is one transaction.
 
     State and the events that describe it are written together, before the effect that they announce.

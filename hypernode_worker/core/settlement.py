@@ -1,5 +1,7 @@
 """What a posted result still has to go through until its pay has arrived: `next_step` is pure and total.
 
+`verdict` is what an arbiter's decision does with the money.
+
 node.settling reads the job, asks `next_step`, and does what it says. Times are the chain's: unix seconds and slots.
 """
 
@@ -11,10 +13,10 @@ from typing import assert_never
 from solders.pubkey import Pubkey
 
 from hypernode_worker.core.accounts import Job, JobState
+from hypernode_worker.core.deadlines import until_deadline
+from hypernode_worker.core.market_terms import LOST_BELOW_BPS, WHOLE_BPS
 from hypernode_worker.core.types import Slot
-
-SLOT_S = 0.4
-"""Slots follow each other about this often."""
+from hypernode_worker.errors import ConfigError, PermanentError
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,42 @@ def next_step(job: Job, *, node: Pubkey, run: Slot, now: float, slot: int) -> St
             assert_never(job.state)
 
 
-def until_deadline(job: Job, *, now: float, slot: int) -> float:
-    """Seconds until the job's deadline has passed on chain, where both its time and its slot count; 0: it has."""
-    return max(0.0, job.deadline - now, (job.deadline_slot - slot) * SLOT_S)
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Who gets what by an arbiter's decision: base units of the payment mint, `slashed` of the stake mint at most."""
+
+    node: int
+    fee: int
+    client: int
+    slashed: int
+
+
+def verdict(job: Job, *, pay_bps: int, slash_bps: int) -> Verdict:
+    """What resolve_dispute would do with these shares, in basis points; computed as the program does.
+
+    Raises:
+        PermanentError: the job isn't in dispute.
+        ConfigError: a slash that doesn't go with the pay, or is more than the market allows.
+    """
+    if job.state is not JobState.DISPUTED:
+        raise PermanentError(
+            f"The job {job.address} is {job.state.name.lower()}, not disputed: there is nothing to resolve."
+        )
+    if slash_bps and pay_bps >= LOST_BELOW_BPS:
+        raise ConfigError(
+            f"A node that is paid {pay_bps / 100:g} % of the gross hasn't lost, and can't be slashed: pay less than "
+            f"{LOST_BELOW_BPS / 100:g} %, or slash nothing."
+        )
+    if slash_bps > job.slash_bps:
+        raise ConfigError(
+            f"The market slashes at most {job.slash_bps / 100:g} % of a job's locked stake: slash no more."
+        )
+    granted = job.price * job.used * pay_bps // WHOLE_BPS
+    fee = granted * job.fee_bps // WHOLE_BPS
+    bond_to_node = job.bond if pay_bps == WHOLE_BPS else 0
+    return Verdict(
+        node=granted - fee + bond_to_node,
+        fee=fee,
+        client=job.deposit - granted + job.bond - bond_to_node,
+        slashed=job.lock * slash_bps // WHOLE_BPS,
+    )

@@ -66,7 +66,10 @@ class Server:
                 if request.content_type != "application/json":
                     text = "Supplied content type is not allowed. Content-Type: application/json is required\n"
                     return web.Response(status=415, text=text)
-                answer = self._rpc.answer(await request.read())
+                try:
+                    answer = self._rpc.answer(await request.read())
+                except ConnectionError:  # a client that was killed: nobody is there to be answered
+                    return web.Response(status=400)
                 return web.Response(text=answer, content_type="application/json")
             case "OPTIONS":
                 wanted = request.headers.get("Access-Control-Request-Headers", "content-type")

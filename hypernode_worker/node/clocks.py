@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 
+from hypernode_worker.core.deadlines import SLOT_S
 from hypernode_worker.core.ports import ChainReader, ChainTime, Clock
 from hypernode_worker.core.types import Slot, UnixTime
 from hypernode_worker.errors import HypernodeError
@@ -13,7 +14,6 @@ from hypernode_worker.node.stopping import StopSignal
 
 log = logging.getLogger(__name__)
 
-SLOT_S = 0.4
 LOOK_EVERY_S = 300.0
 COMPARE_EVERY_S = 5.0
 TRY_AGAIN_S = 30.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
+from typing import cast
 
 from solders.pubkey import Pubkey
 
@@ -111,7 +112,7 @@ class Dispatcher:
         address = offer.job.address
         if address in self.running:
             return
-        gpus = self._assign_gpus(offer)
+        gpus = (_gpus_of(held) if attached else None) or self._assign_gpus(offer)
         handler = JobHandler(self._context, offer, gpus=gpus, held=held)
         if held is not None:
             handler.resume(held, attached=attached)
@@ -160,12 +161,24 @@ class Dispatcher:
             self._market.claim_was_refused(report.refused)
             if report.due is not None:
                 self._settling.add(report.due)
-            if report.outcome.effect is not Effect.FINISH:
+            if report.outcome.effect is not Effect.FINISH and not await self._too_early(offer, report.refused):
                 self._board.leave(handler.job or offer.job)
         finally:
             del self.running[address]
             del self._gpus[address]
             self._wake.set()
+
+    async def _too_early(self, offer: Offer, refused: str) -> bool:
+        """Whether the claim came before its window, because the chain's slots are longer than the clock here thinks.
+        Then the clock is set, and the offer waits for its slot instead of resting like a lost one."""
+        if refused != "WindowNotOpen":
+            return False
+        try:
+            self._context.chain_clock.see(await self._context.chain.time())
+        except HypernodeError as error:
+            log.warning("The chain's time couldn't be read: %s", error)
+            return False
+        return self._board.too_early(offer)
 
     def _count(self, outcome: RunOutcome) -> None:
         counts = self.counts
@@ -186,3 +199,9 @@ class Dispatcher:
             g.uuid for g in usable_gpus(self._context.host, self._context.provider.capabilities) if g.uuid not in taken
         ]
         return tuple(free[:wanted])
+
+
+def _gpus_of(held: RunRecord | None) -> tuple[str, ...]:
+    """The GPUs that a container from before the restart has; the others are free."""
+    noted = held.detail.get("gpus") if held is not None else None
+    return tuple(str(uuid) for uuid in cast("list[object]", noted)) if isinstance(noted, list) else ()

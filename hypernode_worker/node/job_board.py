@@ -16,11 +16,11 @@ from solders.pubkey import Pubkey
 
 from hypernode_worker.core.accounts import Job, QueuedJob
 from hypernode_worker.core.claim_window import open_slot
+from hypernode_worker.core.deadlines import SLOT_S
 from hypernode_worker.core.definition import MAX_BYTES, JobDefinition
 from hypernode_worker.core.events import CandidateFound, JobSkipped
 from hypernode_worker.core.types import Cid, Slot
 from hypernode_worker.errors import HypernodeError, PermanentError, TransientError
-from hypernode_worker.node.clocks import SLOT_S
 from hypernode_worker.node.memory import Resting
 from hypernode_worker.node.offer import Offer
 from hypernode_worker.node.run_context import RunContext
@@ -37,6 +37,7 @@ DEFINITIONS = 64
 SLOTS_A_MINUTE = 150
 
 Key = tuple[Pubkey, Slot]
+Worth = tuple[int, int, int, int]
 
 
 class JobBoard:
@@ -44,7 +45,7 @@ class JobBoard:
 
     def __init__(self, context: RunContext) -> None:
         self._context = context
-        self._pool: dict[Pubkey, QueuedJob] = {}
+        self._pool: dict[Pubkey, tuple[Worth, QueuedJob]] = {}
         self._fetching: set[Pubkey] = set()
         self._more = asyncio.Event()
         self._definitions: OrderedDict[Cid, JobDefinition] = OrderedDict()
@@ -64,10 +65,17 @@ class JobBoard:
         if why is not None:
             self._skip(job, why)
             return
-        self._pool[job.address] = job
+        self._pool[job.address] = self._worth(job), job
         if len(self._pool) > POOL:
-            del self._pool[min(self._pool.values(), key=self._worth).address]
+            del self._pool[min(self._pool, key=lambda address: self._pool[address][0])]
         self._more.set()
+
+    def too_early(self, offer: Offer) -> bool:
+        """Puts an offer back whose window isn't open yet, by the chain's time; False where it should be by now."""
+        early = open_slot(offer.job, self._context.node.address) > self._context.chain_clock.slot()
+        if early:
+            self.ready[offer.job.address] = offer
+        return early
 
     def leave(self, job: QueuedJob | Job) -> None:
         """Lets a job rest, longer each time: its claim failed, or its run was given back."""
@@ -105,8 +113,8 @@ class JobBoard:
                     self._more.clear()
                     await self._more.wait()
                     continue
-                job = max(self._pool.values(), key=self._worth)
-                del self._pool[job.address]
+                address = max(self._pool, key=lambda address: self._pool[address][0])
+                _, job = self._pool.pop(address)
                 self._fetching.add(job.address)
                 try:
                     await self._make_ready(job)
@@ -154,6 +162,8 @@ class JobBoard:
 
     def _why_not(self, offer: Offer, settings: WorkerSettings) -> str | None:
         context = self._context
+        if context.chain.may_land(offer.job.address):
+            return "a transaction of this node about it, from before a restart, may still land"
         own = frozenset({context.chain.wallet, context.node.payout})
         return why_not_job(offer.job, context.node, settings, context.chain_clock.now()) or why_not_definition(
             offer.definition, offer.job, context.node, settings, context.provider.capabilities, own
@@ -184,8 +194,10 @@ class JobBoard:
         for address in [offer.job.address for offer in self.ready.values() if now >= offer.job.deadline]:
             del self.ready[address]
 
-    def _worth(self, job: QueuedJob | Job) -> tuple[int, int, int]:
-        """Better paid first, then by the minute in which it was queued; among those each node has an order of its own,
-        so that many idle nodes don't all run for the same job."""
-        own_order = zlib.crc32(bytes(job.address) + bytes(self._context.node.address))
-        return job.price, -(job.queued_slot // SLOTS_A_MINUTE), own_order
+    def _worth(self, job: QueuedJob | Job) -> Worth:
+        """Better paid first, then by the minute in which it was queued; among those the one for which this node's
+        window opens soonest after the queueing, for others then still wait. Without windows each node has an order of
+        its own, so that many idle nodes don't all run for the same job."""
+        node = self._context.node.address
+        own_order = zlib.crc32(bytes(job.address) + bytes(node))
+        return job.price, -(job.queued_slot // SLOTS_A_MINUTE), job.queued_slot - open_slot(job, node), own_order

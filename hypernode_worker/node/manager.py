@@ -28,6 +28,7 @@ from hypernode_worker.core.events import (
     WorkerStopped,
 )
 from hypernode_worker.core.ports import Clock, ContainerProvider, ContentStore, Hardware, Journal, Keeper, NodeChain
+from hypernode_worker.core.stake import counted_stake, required_stake, stake_missing
 from hypernode_worker.errors import ConfigError, HypernodeError, PermanentError
 from hypernode_worker.node.announcer import Announcer
 from hypernode_worker.node.clocks import ChainClock, SystemClock, follow_chain_time
@@ -39,7 +40,7 @@ from hypernode_worker.node.job_board import FETCHERS, JobBoard
 from hypernode_worker.node.job_watch import watch_for_jobs
 from hypernode_worker.node.lock import only_worker
 from hypernode_worker.node.market_watch import MarketWatch, enter_market
-from hypernode_worker.node.recovery import recover
+from hypernode_worker.node.reconcile import Reconciler
 from hypernode_worker.node.run_context import RunContext
 from hypernode_worker.node.settings import WorkerSettings
 from hypernode_worker.node.settling import Settling
@@ -137,8 +138,12 @@ class NodeManager:
     async def _locked(self) -> None:
         self._started_at = asyncio.get_running_loop().time()
         with only_worker(self._settings.data_dir, self._chain.wallet):
-            async with control_server(self._settings.data_dir, self._commands()):
-                await self._work(*await self._start())
+            self._chain.log_transactions(self._journal)
+            try:
+                async with control_server(self._settings.data_dir, self._commands()):
+                    await self._work(*await self._start())
+            finally:
+                self._chain.log_transactions(None)
         if self._failure is not None:
             raise self._failure
 
@@ -188,16 +193,11 @@ class NodeManager:
         return context, market, balance
 
     async def _verify_stake(self, market: Market) -> None:
-        required = max(market.terms.min_stake, market.terms.lock_per_job)
+        required = required_stake(market.terms)
         node = await self._chain.node_of(market.address, self._chain.wallet) if required else None
-        staked = node.staked - node.unstaking if node else 0
-        self._announce(StakeVerified(staked, required))
-        if staked < required:
-            self._announce(
-                WarningRaised(
-                    f"This market asks for a stake of {required}, this node has {staked}: it can't claim jobs yet."
-                )
-            )
+        self._announce(StakeVerified(counted_stake(node), required))
+        if missing := stake_missing(market, node):
+            self._announce(WarningRaised(missing))
 
     async def _work(self, context: RunContext, market: Market | None, balance: int) -> None:
         settings = self._settings
@@ -208,12 +208,14 @@ class NodeManager:
         async with asyncio.TaskGroup() as group:
             dispatcher = Dispatcher(context, board, settling, watch, health, group)
             self._parts = _Parts(context, board, health, watch, settling, dispatcher)
-            await self._guard("recovery", recover(context, dispatcher, settling))
+            reconciler = Reconciler(context, dispatcher, settling)
+            await self._guard("reconcile", reconciler.look(context.node.open_jobs))
             loops: list[tuple[str, Coroutine[object, object, None]]] = [
                 ("watch for jobs", watch_for_jobs(context, board)),
                 *((f"definitions {number}", board.fetch()) for number in range(FETCHERS)),
                 ("dispatch", dispatcher.dispatch()),
                 ("settling", settling.settle()),
+                ("reconcile", reconciler.watch()),
                 ("market", watch.watch()),
                 ("health", health.watch()),
                 ("disk", disk.watch_runs()),

@@ -1,6 +1,7 @@
 """The folder of one run: its workspace, and the result that grows beside it. Methods block; call them in a thread.
 
     <data_dir>/runs/<job>-<run>/
+        definition.json
         workspace/     what the job sees as /workspace, with input.json and output/
         result/        logs/NN.log, and after the end output/ and manifest.json: what goes to IPFS
 
@@ -39,6 +40,7 @@ class RunFolder:
         self.workspace = self.path / "workspace"
         self.result = self.path / "result"
         self.output = self.workspace / OUTPUT
+        self._definition = self.path / "definition.json"
 
     def log_path(self, operation: int) -> Path:
         return self.result / LOGS / f"{operation:02d}.log"
@@ -55,6 +57,8 @@ class RunFolder:
         Raises:
             ContentInvalid: `files` isn't a directory, or a file stands where a folder is needed.
         """
+        # Beside the workspace, out of the job's reach: after a restart no gateway is needed to go on.
+        self._definition.write_bytes(definition.to_bytes())
         self.workspace.mkdir(exist_ok=definition.files is not None)
         if definition.input is not None or not (self.workspace / INPUT_FILE).is_file():
             self._write_input(definition.input)
@@ -64,6 +68,12 @@ class RunFolder:
                 (self.workspace / name).mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise ContentInvalid(f"The job's files hold a file where the folder {name[:200]!r} must be.") from error
+
+    def read_definition(self) -> bytes | None:
+        """What was kept; None where there is nothing."""
+        with suppress(OSError):
+            return self._definition.read_bytes()
+        return None
 
     def _write_input(self, value: object) -> None:
         path = self.workspace / INPUT_FILE

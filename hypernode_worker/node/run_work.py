@@ -110,7 +110,8 @@ class RunWork:
         self.progress = Progress.EXECUTING
         if not given.ended:
             self._started_at = self._context.chain_clock.now()
-            self._book.note(started_at=self._started_at, image=self.image.model_dump() if self.image else None)
+            image = self.image.model_dump() if self.image else None
+            self._book.note(started_at=self._started_at, image=image, gpus=list(given.gpus))
         self._execution = Execution(self._context, given, self._folder, self._context.announce, self._note_operations)
         self._begin(self._execute(self._execution), "execute")
 

@@ -57,21 +57,23 @@ class _Due:
 
 
 class Settling:
-    """Runs whose pay is due."""
+    """Runs whose pay is due; `jobs` are theirs."""
 
     def __init__(self, context: RunContext) -> None:
         self._context = context
         self._waiting: dict[Pubkey, _Due] = {}
+        self.jobs: set[Pubkey] = set()
         self._changed = asyncio.Event()
         self._next_look = 0.0
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self.jobs)
 
     def add(self, record: RunRecord, job: Job | None = None) -> None:
         """Takes over a run that stands as DUE in the journal; `job` when its account has just been seen."""
         due = _Due(record, asyncio.get_running_loop().time())
         self._waiting[record.job] = due
+        self.jobs.add(record.job)
         if job is not None:
             due.at += self._pause(due, job)
         self._changed.set()
@@ -105,6 +107,8 @@ class Settling:
                 if await self._look(due):
                     self._waiting[due.record.job] = due
                     self._changed.set()
+                else:
+                    self.jobs.discard(due.record.job)
 
     async def _look(self, due: _Due) -> bool:
         """Reads the job and does what is next; True while it is to be looked at again."""

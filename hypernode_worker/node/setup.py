@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 ATTEMPTS = 3
 LEAST_S = 30.0
 _EARLY_S = 5.0
+IMAGE_HERE_S = 30.0
 
 T = TypeVar("T")
 
@@ -110,6 +111,11 @@ async def _fetch(
         if not folder.workspace.is_dir():
             raise ContentInvalid("The job's `files` is the CID of a file; post the CID of a directory.")
     await asyncio.to_thread(folder.fill, definition)
+
+
+async def prepare_image(context: RunContext, definition: JobDefinition) -> ImageUsed | None:
+    """The image of a job that is running already, so that it is here. Raises as ContainerProvider.prepare."""
+    return await _prepare(context, image_of(definition, context.settings.images), timeout_s=IMAGE_HERE_S)
 
 
 async def _prepare(context: RunContext, reference: str, *, timeout_s: float) -> ImageUsed | None:

@@ -31,7 +31,6 @@ _SUPERVISE = (
     "import sys; root = sys.argv.pop(1); sys.path.insert(0, root); "
     "from hypernode_worker.providers.process_supervisor import main; main()"
 )
-_KILLED = 137
 
 
 class ProcessRun:
@@ -82,11 +81,15 @@ class ProcessRun:
             os.close(pid)
 
     def exit(self) -> Exit:
-        """How it ended; a supervisor without last words was killed, and its run with it."""
+        """How it ended.
+
+        Raises:
+            PermanentError: its supervisor was killed (by the operator, by a reboot), and the run with it.
+        """
         try:
             said: dict[str, Any] = json.loads((self.folder / "exit.json").read_text())
         except FileNotFoundError:
-            return self._unsaid()
+            raise PermanentError(f"the supervisor of run {self.folder.name} was killed, and the run with it") from None
         return Exit(
             exit_code=said["exit_code"],
             reason=ExitReason(said["reason"]),
@@ -95,15 +98,6 @@ class ProcessRun:
             cpu_seconds=said["cpu_seconds"],
             max_memory_bytes=said["max_memory_bytes"],
         )
-
-    def _unsaid(self) -> Exit:
-        try:
-            seen: dict[str, Any] = json.loads((self.folder / "supervisor.json").read_text())
-        except FileNotFoundError:
-            raise PermanentError(f"run {self.folder.name} is gone: end it") from None
-        log = Path(self._described["log_path"])
-        ended_at = log.stat().st_mtime if log.exists() else seen["started_at"]
-        return Exit(_KILLED, ExitReason.EXITED, seen["started_at"], max(seen["started_at"], ended_at))
 
     def _supervisor(self) -> int:
         """A descriptor of the supervisor's process; -1 when it has ended."""

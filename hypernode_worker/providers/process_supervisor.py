@@ -64,7 +64,8 @@ class Supervisor:
             started_at = time.time()
             output, self._process = self._start(prctl)
             self._write("supervisor.json", {"pid": os.getpid(), "started_at": started_at})
-            os.write(ready_fd, b"1")
+            with suppress(BrokenPipeError):  # a worker that was killed meanwhile finds this run by its folder
+                os.write(ready_fd, b"1")
             os.close(ready_fd)
             self._follow(log, output, wake)
         code = self._end()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from solders.pubkey import Pubkey
-
 from hypernode_worker.errors import ConfigError
+from hypernode_worker.solana.deployment import UPGRADEABLE_LOADER, Deployment, read_deployment
 from hypernode_worker.solana.program import LOCALNET_PROGRAM_ID, MarketsProgram
 from hypernode_worker.solana.rpc import Rpc
 
@@ -15,11 +14,6 @@ _CLUSTERS = {
     "EtWTRABZaYq6iMfeYKouRu166VU2xqa1wcaWoxPkrZBG": "devnet",
     "4uhcVJyU9pJkvQyS88uRDiswHScSCkcY3XQcmVH8YFsJ": "testnet",
 }
-_LOADERS = (
-    Pubkey.from_string("BPFLoaderUpgradeab1e11111111111111111111111"),
-    Pubkey.from_string("BPFLoader2111111111111111111111111111111111"),
-    Pubkey.from_string("LoaderV411111111111111111111111111111111111"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +44,20 @@ class ChainChecks:
             )
         return ChainIdentity(genesis, cluster, await self._rpc.version())
 
-    async def program(self) -> Pubkey:
-        """The program's address, once it is certain that an executable program of a loader stands there.
+    async def program(self) -> Deployment:
+        """The program at the configured address.
 
         Raises:
-            ConfigError: it doesn't.
+            ConfigError: no program that can be called stands there.
         """
-        # Its size isn't bounded by us: of a program without programdata the account is the whole binary.
-        info = await self._rpc.account_head(self._program.id)
-        if info is not None and info.executable and info.owner in _LOADERS:
-            return self._program.id
-        what = "isn't deployed" if info is None else "is no program, but an account of another kind"
+        found = await read_deployment(self._rpc, self._program.id)
+        if isinstance(found, Deployment):
+            return found
+        if found is None:
+            what = "isn't deployed"
+        else:
+            is_program = found.executable and found.owner == UPGRADEABLE_LOADER
+            what = "was closed" if is_program else "is no program, but an account of another kind"
         hint = (
             " This address exists on a local chain only: start 'hypernode-worker localnet', or set PROGRAM_ID to the "
             "markets program of that chain."

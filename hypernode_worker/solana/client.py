@@ -19,14 +19,16 @@ from hypernode_worker.solana.node_chain import NodeActions
 from hypernode_worker.solana.program import LOCALNET_PROGRAM_ID, MarketsProgram
 from hypernode_worker.solana.rpc import Rpc
 from hypernode_worker.solana.sender import Sender
+from hypernode_worker.solana.stake_chain import StakeActions
 from hypernode_worker.solana.transport import Transport
+from hypernode_worker.solana.upkeep_chain import UpkeepReader
 from hypernode_worker.solana.watch import Watcher
 
 COMMITMENTS = ("processed", "confirmed", "finalized")
 
 
-class SolanaClient(NodeActions, ClientActions):
-    """Implements ChainReader, NodeChain and ClientChain of core.ports.
+class SolanaClient(NodeActions, ClientActions, StakeActions, UpkeepReader):
+    """Implements ChainReader, NodeChain and ClientChain of core.ports, StakeChain and UpkeepChain of core.market_ports.
 
     Without a wallet it only reads; what needs one raises ConfigError.
     """

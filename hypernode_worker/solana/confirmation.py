@@ -34,11 +34,14 @@ class Outcome:
 class Confirmation:
     """One transaction, from its first broadcast to its end."""
 
-    def __init__(self, rpc: Rpc, signature: Signature, wire: bytes, last_valid_block_height: int) -> None:
+    def __init__(
+        self, rpc: Rpc, signature: Signature, wire: bytes, last_valid_block_height: int, *, sent_before: bool = False
+    ) -> None:
         self._rpc = rpc
         self._signature = signature
         self._wire = wire
         self._last_valid = last_valid_block_height
+        self._sent_before = sent_before
         self._sent_at: float | None = None
         self._height_at: float | None = None
 
@@ -115,7 +118,7 @@ class Confirmation:
         now = asyncio.get_running_loop().time()
         if self._sent_at is not None and now - self._sent_at < REPEAT_S:
             return
-        first, self._sent_at = self._sent_at is None, now
+        first, self._sent_at = self._sent_at is None and not self._sent_before, now
         try:
             await self._rpc.send(self._wire)
         except RpcRefused as error:

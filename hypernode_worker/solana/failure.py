@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
 from hypernode_worker.core.types import LAMPORTS_PER_SOL
@@ -33,10 +33,14 @@ class Intent:
     Attributes:
         what: in words, as an infinitive ("claim job 7xZ8").
         cost_hint: what has to be paid beside fees ("the deposit of 0.5 SOL and rent"), or nothing.
+        advice: what to do next when the program refuses, by the name of its error.
+        job: the job that it is about; None for others.
     """
 
     what: str
     cost_hint: str = ""
+    advice: Mapping[str, str] = field(default_factory=dict[str, str])
+    job: Pubkey | None = None
 
 
 def transaction_error(
@@ -45,11 +49,11 @@ def transaction_error(
     intent: Intent,
     payer: Pubkey,
     program: Pubkey,
-    instructions: tuple[Instruction, ...],
+    programs: tuple[Pubkey, ...],
     logs: tuple[str, ...] = (),
     landed: bool = False,
 ) -> TransactionFailed:
-    """The error for the JSON of a TransactionError. `instructions` are the message's, in order."""
+    """The error for the JSON of a TransactionError. `programs`: of the message's instructions, in order."""
     could_not = f"Could not {intent.what}"
     if err in _NO_FEE:
         return InsufficientFunds(
@@ -70,11 +74,11 @@ def transaction_error(
     code = json_object(reason).get("Custom")
     if code == _TOO_LITTLE:
         return _too_little(could_not, payer, intent, logs, landed)
-    if isinstance(code, int) and 0 <= index < len(instructions):
-        ours = instructions[index].program_id == program
+    if isinstance(code, int) and 0 <= index < len(programs):
+        ours = programs[index] == program
         if ours and code >= FIRST_PROGRAM_ERROR:
-            return _program_error(could_not, code, logs, landed)
-        where = "a program that it calls" if ours else f"the program {instructions[index].program_id}"
+            return _program_error(could_not, code, intent, logs, landed)
+        where = "a program that it calls" if ours else f"the program {programs[index]}"
         why = f"{where} refused with its error {code}"
     elif isinstance(reason, str):
         why = f"the program failed with {reason[:100]}"
@@ -92,7 +96,7 @@ def _instruction_error(err: Json) -> tuple[int, Json]:
             return -1, None
 
 
-def _program_error(could_not: str, code: int, logs: tuple[str, ...], landed: bool) -> TransactionFailed:
+def _program_error(could_not: str, code: int, intent: Intent, logs: tuple[str, ...], landed: bool) -> TransactionFailed:
     spec = codec().idl.errors.get(code)
     if spec is None:
         message = (
@@ -100,7 +104,10 @@ def _program_error(could_not: str, code: int, logs: tuple[str, ...], landed: boo
         )
         return ProgramError(message, code=code, name=f"Error{code}", logs=logs, landed=landed)
     sentence = spec.message[0].lower() + spec.message[1:] if spec.message[1:2].islower() else spec.message
-    return ProgramError(f"{could_not}: {sentence} ({spec.name})", code=code, name=spec.name, logs=logs, landed=landed)
+    message = f"{could_not}: {sentence} ({spec.name})"
+    if advice := intent.advice.get(spec.name):
+        message = f"{could_not}: {sentence.removesuffix('.')} ({spec.name}): {advice}."
+    return ProgramError(message, code=code, name=spec.name, logs=logs, landed=landed)
 
 
 def _too_little(

@@ -6,6 +6,7 @@ from solders.pubkey import Pubkey
 
 from hypernode_worker.core.accounts import Job, NodeSpecs, NodeState, QueuedJob, Reason
 from hypernode_worker.core.ports import Receipt
+from hypernode_worker.core.transactions import TransactionLog
 from hypernode_worker.core.types import Cid
 from hypernode_worker.errors import ConfigError
 from hypernode_worker.solana.addresses import create_token_account
@@ -15,6 +16,15 @@ from hypernode_worker.solana.wallet import WalletActions
 
 class NodeActions(WalletActions):
     """One transaction for each method; see core.ports.NodeChain."""
+
+    def log_transactions(self, journal: TransactionLog | None) -> None:
+        self._sender.keep_log(journal)
+
+    def may_land(self, job: Pubkey) -> bool:
+        return self._sender.may_land(job)
+
+    async def follow_up(self) -> None:
+        await self._sender.follow_up()
 
     async def register_node(self, market: Pubkey, specs: NodeSpecs, *, capacity: int, payout: Pubkey) -> Receipt:
         node = await self.node_of(market, self.wallet)
@@ -41,22 +51,31 @@ class NodeActions(WalletActions):
         node = await self.node(address)
         stake_mint = await self.stake_mint(node)
         instruction = self._program.deregister_node(node, stake_mint=stake_mint)
-        return await self._sender.send([instruction], Intent(f"deregister the node {address}"))
+        advice = {
+            "NodeHasStake": "'hypernode-worker stake withdraw' gives it back",
+            "NodeHasJobs": "they end by themselves, at latest when somebody calls 'hypernode-worker crank'",
+        }
+        return await self._sender.send([instruction], Intent(f"deregister the node {address}", advice=advice))
 
     async def work_job(self, job: QueuedJob | Job, *, begin: bool) -> Receipt:
         instruction = self._program.work_job(self.wallet, job, begin=begin)
-        return await self._sender.send([instruction], Intent(f"claim job {job.address}"))
+        advice = {"StakeTooLow": "'hypernode-worker stake show' tells what is missing, 'stake add' adds it"}
+        intent = Intent(f"claim job {job.address}", advice=advice, job=job.address)
+        return await self._sender.send([instruction], intent, newest=True)
 
     async def begin_job(self, job: Job) -> Receipt:
-        return await self._sender.send([self._program.begin_job(self.wallet, job)], Intent(f"begin job {job.address}"))
+        instruction = self._program.begin_job(self.wallet, job)
+        return await self._sender.send([instruction], Intent(f"begin job {job.address}", job=job.address))
 
     async def checkpoint_job(self, job: Job, *, progress_bps: int, cid: Cid | None) -> Receipt:
         instruction = self._program.checkpoint_job(self.wallet, job, progress_bps=progress_bps, cid=cid)
-        return await self._sender.send([instruction], Intent(f"post a checkpoint of job {job.address}"))
+        return await self._sender.send(
+            [instruction], Intent(f"post a checkpoint of job {job.address}", job=job.address)
+        )
 
     async def release_job(self, job: Job, reason: Reason) -> Receipt:
         instruction = self._program.release_job(self.wallet, job, reason)
-        return await self._sender.send([instruction], Intent(f"release job {job.address}"))
+        return await self._sender.send([instruction], Intent(f"release job {job.address}", job=job.address))
 
     async def finish_job(self, job: Job, *, result_cid: Cid, result_hash: bytes, exit_status: int) -> Receipt:
         instruction = self._program.finish_job(
@@ -66,4 +85,4 @@ class NodeActions(WalletActions):
         if not job.is_native:
             # Without a token account the pay would stay owed; where there is one this does nothing.
             instructions.insert(0, create_token_account(self.wallet, job.payout, job.payment_mint))
-        return await self._sender.send(instructions, Intent(f"finish job {job.address}"))
+        return await self._sender.send(instructions, Intent(f"finish job {job.address}", job=job.address))

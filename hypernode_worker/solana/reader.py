@@ -39,10 +39,16 @@ def queue_filters(market: Pubkey, state: JobState) -> list[Json]:
 
     The size keeps nodes out, whose market key is at the same offset.
     """
-    return [*_in_state(state), _at(_MARKET_OFFSET, market)]
+    return [*in_state(state), *in_market(market)]
 
 
-def _in_state(state: JobState) -> list[Json]:
+def in_market(market: Pubkey | None) -> list[Json]:
+    """Jobs or nodes of a market; None: of any."""
+    return [] if market is None else [_at(_MARKET_OFFSET, market)]
+
+
+def in_state(state: JobState) -> list[Json]:
+    """Jobs in a state."""
     # One byte below 58 in base58 is one digit.
     digit = {"memcmp": {"offset": _STATE_OFFSET, "bytes": _BASE58[state], "encoding": "base58"}}
     return [{"dataSize": JOB_BYTES}, digit]
@@ -112,13 +118,13 @@ class ProgramReader:
         return await self._scan([{"dataSize": MARKET_BYTES}], self._market)
 
     async def nodes(self, market: Pubkey) -> Sequence[Node]:
-        return await self._scan([{"dataSize": NODE_BYTES}, _at(_MARKET_OFFSET, market)], self._node)
+        return await self._scan([{"dataSize": NODE_BYTES}, *in_market(market)], self._node)
 
     async def jobs(
         self, market: Pubkey, *, state: JobState | None = None, client: Pubkey | None = None
     ) -> Sequence[Job]:
-        filters = [{"dataSize": JOB_BYTES}] if state is None else _in_state(state)
-        filters.append(_at(_MARKET_OFFSET, market))
+        filters = [{"dataSize": JOB_BYTES}] if state is None else in_state(state)
+        filters += in_market(market)
         if client is not None:
             filters.append(_at(_CLIENT_OFFSET, client))
         found = await self._scan(filters, self.decode_job)
@@ -134,7 +140,7 @@ class ProgramReader:
         infos, _ = await self._rpc.program_accounts(
             self._program.id,
             queue_filters(market, JobState.QUEUED),
-            length=QUEUED_BYTES,
+            part=range(QUEUED_BYTES),
             max_bytes=QUEUE_MAX_BYTES,
         )
         found = [self.decode_queued(market, info) for info in infos]

@@ -99,9 +99,9 @@ class Rpc:
             "getAccountInfo", [str(address), config], lambda value: None if value is None else _account(address, value)
         )
 
-    async def account_head(self, address: Pubkey) -> AccountInfo | None:
-        """The account without its data, for those of any size."""
-        config = self._config(encoding="base64", **_slice(0))
+    async def account_head(self, address: Pubkey, length: int) -> AccountInfo | None:
+        """The account with the first `length` bytes of its data, for those of any size."""
+        config = self._config(encoding="base64", **_slice(range(length)))
         return (
             await self._in_context(
                 "getAccountInfo", [str(address), config], lambda v: None if v is None else _account(address, v)
@@ -112,10 +112,10 @@ class Rpc:
         return (await self._in_context("getBalance", [str(address), self._config()], integer))[0]
 
     async def program_accounts(
-        self, program: Pubkey, filters: Sequence[Json], *, length: int | None = None, max_bytes: int = SCAN_MAX_BYTES
+        self, program: Pubkey, filters: Sequence[Json], *, part: range | None = None, max_bytes: int = SCAN_MAX_BYTES
     ) -> tuple[list[AccountInfo], int]:
-        """The program's accounts that match, whole or their first `length` bytes, and the slot of the answer."""
-        config = self._config(encoding="base64", filters=list(filters), withContext=True, **_slice(length))
+        """The program's accounts that match, whole or these bytes of each, and the slot of the answer."""
+        config = self._config(encoding="base64", filters=list(filters), withContext=True, **_slice(part))
         return await self._in_context(
             "getProgramAccounts",
             [str(program), config],
@@ -148,9 +148,15 @@ class Rpc:
     async def blockhash(self) -> Blockhash:
         return (await self._in_context("getLatestBlockhash", [self._config()], _blockhash))[0]
 
-    async def simulate(self, transaction: bytes) -> Simulation:
-        """Runs it on the endpoint, unsigned and with a fresh blockhash, which comes with the answer."""
+    async def simulate(self, transaction: bytes, *, newest: bool = False) -> Simulation:
+        """Runs it on the endpoint, unsigned and with a fresh blockhash, which comes with the answer.
+
+        Args:
+            newest: on the state of the latest block, confirmed or not; its blockhash may be of a block that is dropped.
+        """
         config = self._config(encoding="base64", sigVerify=False, replaceRecentBlockhash=True)
+        if newest:
+            config["commitment"] = "processed"
         return (await self._in_context("simulateTransaction", [_base64(transaction), config], _simulation))[0]
 
     async def send(self, transaction: bytes) -> Signature:
@@ -185,7 +191,12 @@ class Rpc:
         return await self.transport.subscribe("accountSubscribe", [str(address), config])
 
     async def subscribe_program(self, program: Pubkey, filters: Sequence[Json], *, length: int) -> Subscription:
-        config = {"commitment": self.commitment, "encoding": "base64", "filters": list(filters), **_slice(length)}
+        config = {
+            "commitment": self.commitment,
+            "encoding": "base64",
+            "filters": list(filters),
+            **_slice(range(length)),
+        }
         return await self.transport.subscribe("programSubscribe", [str(program), config])
 
     def read_notification(self, result: Json, parser: Callable[[Json], T]) -> tuple[T, int]:
@@ -315,5 +326,5 @@ def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def _slice(length: int | None) -> dict[str, Json]:
-    return {} if length is None else {"dataSlice": {"offset": 0, "length": length}}
+def _slice(part: range | None) -> dict[str, Json]:
+    return {} if part is None else {"dataSlice": {"offset": part.start, "length": len(part)}}

@@ -86,7 +86,7 @@ def test_the_installed_demo_pays_and_adds_up(command: Path, tmp_path: Path) -> N
             text=True,
             timeout=60,
             cwd=tmp_path,
-            env=local_environment(tmp_path, TMPDIR=str(tmp_path)),
+            env=local_environment(tmp_path, TMPDIR=str(tmp_path), PYTHONPATH=""),  # the wheel, not a tree
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

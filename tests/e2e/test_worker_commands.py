@@ -126,5 +126,6 @@ def test_what_is_wrong_with_a_wallet_or_market_is_said(town: Town) -> None:
     assert "holds 0.0 SOL" in town.run("poor", "job", "post", town.definition(QUICK, LOW), "--yes", code=1)
     missing = town.run("client", "market", "show", "4nqaDKBDPRot9vgFN1PymNt6vMvzuPLYn8Vmi7SCHQcR", code=1)
     assert "There is no market" in missing
+    assert "is the program of this package; nobody can change it" in town.run("client", "test", "--only", "program")
     town.environment["PROGRAM_ID"] = "4nqaDKBDPRot9vgFN1PymNt6vMvzuPLYn8Vmi7SCHQcR"
     assert "isn't deployed" in town.run("client", "test", "--only", "program", code=3)

@@ -26,7 +26,8 @@ def test_the_packaged_program_is_the_recorded_one() -> None:
 
 def test_a_damaged_program_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     damaged = tmp_path / "hypernode_markets.so"
-    damaged.write_bytes(PROGRAM_FILE.read_bytes()[:-1] + b"\xff")
+    data = PROGRAM_FILE.read_bytes()
+    damaged.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     monkeypatch.setattr(artifact, "PROGRAM_FILE", damaged)
     with pytest.raises(PermanentError, match="install hypernode-worker again"):
         program_elf()

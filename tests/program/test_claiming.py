@@ -6,17 +6,16 @@ import dataclasses
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from hypernode_worker.core.accounts import Requirements, Trust
-from hypernode_worker.solana.program import open_slot
+from hypernode_worker.core.claim_window import open_slot
+from hypernode_worker.core.types import Slot
+from tests.support.accounts import make_job
 from tests.support.market_world import SPECS, World
 from tests.support.svm import START_SLOT, refused
-
-NOBODY = Pubkey.default()
 
 
 @pytest.mark.parametrize(
@@ -119,19 +118,23 @@ def test_the_last_node_waits_150_slots(native: World) -> None:
     native.claim(job)
 
 
+def opens_in(world: World, job: Pubkey, node: Pubkey) -> int:
+    """Slots from the queueing on, as workers compute them."""
+    account = world.job(job)
+    return open_slot(account, node) - account.queued_slot
+
+
 @pytest.mark.parametrize("spread", [1, 2, 24, 100, 7200])
 def test_each_node_claims_from_its_own_slot_on(spread: int) -> None:
     world = World(terms={"claim_spread_slots": spread})
     opened: list[int] = []
     for _ in range(8):
         job, operator = world.post(), world.another_node()
-        node = world.program.node_address(world.market_key, operator.pubkey())
-        queued = world.svm.slot
-        opens = open_slot(job, node, queued, spread, NOBODY)
-        assert queued <= opens <= queued + spread
-        opened.append(opens - queued)
-        world.svm.advance(slots=max(0, opens - queued - 1))
-        if opens > queued:
+        opens = opens_in(world, job, world.program.node_address(world.market_key, operator.pubkey()))
+        assert 0 <= opens <= spread
+        opened.append(opens)
+        world.svm.advance(slots=max(0, opens - 1))
+        if opens:
             with refused("WindowNotOpen"):
                 world.claim(job, operator=operator)
             world.svm.advance(slots=1)
@@ -139,16 +142,44 @@ def test_each_node_claims_from_its_own_slot_on(spread: int) -> None:
     assert spread < 24 or len(set(opened)) > 1
 
 
-@given(st.binary(min_size=32, max_size=32), st.integers(0, 2**40), st.integers(0, 5000))
-def test_windows_lie_between_the_queueing_and_the_spread(seed: bytes, queued: int, spread: int) -> None:
-    job, node = Pubkey.from_bytes(seed), Keypair().pubkey()
-    assert queued <= open_slot(job, node, queued, spread, NOBODY) <= queued + spread
-    assert open_slot(job, node, queued, spread, node) == queued + spread + 150
+@pytest.fixture(scope="module")
+def posted() -> tuple[World, Pubkey]:
+    """A world and a queued job; copies of the job's account are put wherever a test wants them."""
+    world = World()
+    return world, world.post()
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    name=st.binary(min_size=32, max_size=32).filter(any),
+    queued=st.integers(1_000, 2**40),
+    spread=st.one_of(st.integers(0, 60), st.integers(0, 65_535)),
+    had_it=st.booleans(),
+)
+def test_workers_know_the_programs_window(
+    posted: tuple[World, Pubkey], name: bytes, queued: int, spread: int, had_it: bool
+) -> None:
+    """Any job, queued at any time: the program refuses the slot before the one that workers compute, and takes that."""
+    world, original = posted
+    job, account, now = Pubkey(name), world.svm.get(original), world.svm.time
+    world.svm.put(job, bytes(account.data), account.owner, account.lamports)
+    last = world.node_key if had_it else Pubkey.default()
+    world.svm.change(job, "Job", queued_slot=queued, claim_spread_slots=spread, node=last)
+    opens = opens_in(world, job, world.node_key)
+    assert opens == spread + 150 if had_it else 0 <= opens <= spread
+    world.svm.set_clock(now, queued + opens - 1)
+    if opens:
+        with refused("WindowNotOpen"):
+            world.claim(job)
+    world.svm.set_clock(now, queued + opens)
+    world.claim(job)
+    world.svm.change(world.node_key, "Node", active_jobs=0, open_jobs=0)
+    world.svm.put(job, b"", Pubkey.default(), 0)
 
 
 def test_half_the_nodes_open_in_the_last_two_slots() -> None:
-    job = Keypair().pubkey()
-    early = [24 - open_slot(job, Pubkey.new_unique(), 0, 24, NOBODY) for _ in range(2000)]
+    job = make_job(claim_spread_slots=24, queued_slot=Slot(0))
+    early = [24 - open_slot(job, Pubkey.new_unique()) for _ in range(2000)]
     assert 0.45 < sum(e < 2 for e in early) / 2000 < 0.55
     assert 0.2 < sum(2 <= e < 4 for e in early) / 2000 < 0.3
 

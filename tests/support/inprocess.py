@@ -159,11 +159,16 @@ class InProcessChain:
         return InProcessTransport(self.rpc, self.subscriptions, delay_s=delay_s)
 
     def client(
-        self, *, lamports: int = 10_000_000_000, transport: InProcessTransport | None = None, **more: Any
+        self,
+        *,
+        lamports: int = 10_000_000_000,
+        transport: InProcessTransport | None = None,
+        key: Keypair | None = None,
+        **more: Any,
     ) -> SolanaClient:
-        """A client with a new wallet that has this much."""
-        wallet = Keypair()
-        if lamports:
+        """A client with a new wallet that has this much; with `key` a new client of that wallet."""
+        wallet = key or Keypair()
+        if lamports and key is None:
             self.bank.airdrop(wallet.pubkey(), lamports)
         client = SolanaClient(transport or self.transport(), MarketsProgram(), wallet, **more)
         self._clients.append(client)

@@ -27,9 +27,9 @@ def make_passable(folder: Path) -> None:
 
 
 def local_environment(home: Path, **settings: str) -> dict[str, str]:
-    """Nothing of the caller's but PATH; a worker of processes, content on this machine only."""
+    """Nothing of the caller's but where commands and the tested tree are; content on this machine only."""
     return {
-        "PATH": os.environ["PATH"],
+        **{name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ},
         "HOME": str(home),
         "LC_ALL": "C.UTF-8",
         "IPFS_GATEWAY": "none",

@@ -303,6 +303,16 @@ async def worker(
         journal.close()
 
 
+async def crash(node: Worker) -> None:
+    """Ends a worker as a kill would: its tasks are gone, and nothing was settled or cleaned."""
+    mine = asyncio.current_task()
+    for task in asyncio.all_tasks():
+        name = task.get_name()
+        if task is not mine and name != "slots" and not name.startswith("Task-"):
+            task.cancel()
+    await asyncio.wait([node.task])
+
+
 def run_threads_inline(monkeypatch: pytest.MonkeyPatch) -> None:
     """asyncio.to_thread without threads: virtual time would run away while a real one works."""
 

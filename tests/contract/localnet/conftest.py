@@ -13,6 +13,7 @@ from solana.rpc.async_api import AsyncClient
 from solana.rpc.commitment import Confirmed
 from solders.keypair import Keypair
 
+from tests.support import anchorpy_environment
 from tests.support.chains import RunningChain
 from tests.support.transactions import SOL
 
@@ -44,6 +45,12 @@ def js_folder() -> Path:
     if not installed.exists() or installed.stat().st_mtime < locked.stat().st_mtime:
         subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=JS, check=True, timeout=300)
     return JS
+
+
+@pytest.fixture(scope="session")
+def anchorpy_command() -> list[str]:
+    """How anchorpy3's script is started, in its own environment, which is made when it isn't there yet."""
+    return [str(anchorpy_environment.make()), "-I", str(anchorpy_environment.SCRIPT)]
 
 
 @pytest.fixture

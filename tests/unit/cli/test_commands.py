@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import stat
@@ -10,7 +11,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from hypernode_worker.cli.arguments import read_share
 from hypernode_worker.cli.main import app
+from hypernode_worker.core.accounts import MarketTerms
+from hypernode_worker.errors import ConfigError
 
 SOMEONE = "4nqaDKBDPRot9vgFN1PymNt6vMvzuPLYn8Vmi7SCHQcR"
 NOBODY_LISTENS = "http://127.0.0.1:9"
@@ -42,12 +46,26 @@ def refused(code: int, *arguments: str) -> str:
 
 def test_every_command_has_help_and_every_noun_its_verbs() -> None:
     verbs = {
-        "job": ["post", "get", "list", "result", "cancel", "stop", "settle", "close", "extend", "take"],
-        "market": ["create", "show", "list"],
+        "job": [
+            "post",
+            "take",
+            "get",
+            "list",
+            "result",
+            "accept",
+            "dispute",
+            "cancel",
+            "stop",
+            "extend",
+            "settle",
+            "close",
+        ],
+        "market": ["create", "update", "close", "show", "list", "resolve"],
+        "stake": ["show", "add", "withdraw"],
         "node": ["show", "list", "deregister"],
         "key": ["new", "address", "balance", "airdrop"],
     }
-    commands = [[name] for name in ("start", "status", "stop", "test", "config", "localnet", "demo")]
+    commands = [[name] for name in ("start", "status", "stop", "test", "config", "crank", "localnet", "demo")]
     commands += [[noun, verb] for noun, each in verbs.items() for verb in each]
     for command in commands:
         shown = run(*command, "--help")
@@ -58,6 +76,27 @@ def test_every_command_has_help_and_every_noun_its_verbs() -> None:
 
 def test_the_market_help_says_what_no_review_means() -> None:
     assert "paid at once for whatever it posts" in " ".join(run("market", "create", "--help").stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "bps"), [("0", 0), ("100", 10_000), ("12.5%", 1_250), ("0.29 %", 29), ("7500bps", 7_500), ("0.01", 1)]
+)
+def test_shares_are_percentages_or_basis_points(text: str, bps: int) -> None:
+    assert read_share(text, "--pay") == bps
+
+
+@pytest.mark.parametrize("text", ["", "100.01", "-1", "1.234", "1.5bps", "10001bps", "1e2", "half"])
+def test_what_is_no_share_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="is no share"):
+        read_share(text, "--pay")
+
+
+def test_the_help_shows_the_defaults_that_a_market_gets() -> None:
+    shown = " ".join(run("market", "create", "--help").stdout.split())
+    for name, value in dataclasses.asdict(MarketTerms()).items():
+        if type(value) is int and name not in ("flags", "credit_pay"):
+            option = shown.partition(f"--{name.replace('_', '-')} ")[2]
+            assert option.partition("[default: (")[2].partition(")")[0] == str(value), name
 
 
 def test_a_new_key_is_private_and_never_overwritten(tmp_path: Path) -> None:
@@ -105,7 +144,10 @@ def test_misspelt_variables_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
         (["job", "take"], 2, "No worker is running"),
         (["market", "show", "nonsense"], 2, "ADDRESS 'nonsense' is no address"),
         (["market", "show"], 2, "No market is set"),
-        (["market", "create", "--review-period", "60"], 2, "needs --arbiter"),
+        (["stake", "show"], 2, "No market is set"),
+        (["crank"], 2, "No market is set"),
+        (["job", "dispute", SOMEONE, "--reason", ""], 2, "reason is empty"),
+        (["market", "resolve", SOMEONE, "--pay", "half"], 2, "--pay 'half' is no share"),
         (["market", "create", "--min-price", "much"], 2, "--min-price: 'much' is not an amount"),
         (["job", "get", "x"], 2, "JOB 'x' is no address"),
         (["job", "list", "--state", "odd", "--market", SOMEONE], 2, "none of queued, claimed"),
@@ -164,7 +206,7 @@ def test_a_broken_configuration_fails_the_first_check(tmp_path: Path) -> None:
     result = run("test")
     assert result.exit_code == 3
     assert "CAPACITY can't be 'many'" in result.stdout
-    assert result.stdout.count("needs ") == 8
+    assert result.stdout.count("needs ") == 9
 
 
 def test_debug_shows_the_trace() -> None:

@@ -15,11 +15,21 @@ from solders.signature import Signature
 from hypernode_worker.core.events import ResultPinned, RunClaimed, RunEnded
 from hypernode_worker.core.outcome import RunOutcome
 from hypernode_worker.core.runs import FOLLOWERS, RunRecord, RunState
+from hypernode_worker.core.transactions import SentTransaction
 from hypernode_worker.core.types import Cid, Slot
 from hypernode_worker.errors import ConfigError, PermanentError, TransientError
 from hypernode_worker.journal import SqliteJournal
 
 JOB = Pubkey.new_unique()
+TRANSACTION = SentTransaction(
+    b"\7" * 32,
+    "claim job X",
+    JOB,
+    Signature.from_bytes(b"\1" * 64),
+    b"its bytes",
+    last_valid_block_height=150,
+    fee_lamports=5_000,
+)
 RUN = RunRecord(JOB, Slot(7), RunState.CLAIMING, Cid.of(b"definition"), 600)
 
 
@@ -84,10 +94,79 @@ def test_the_file_is_the_users_own(tmp_path: Path, journal: SqliteJournal) -> No
     assert stat.S_IMODE((tmp_path / "journal.db").stat().st_mode) == 0o600
 
 
-def test_what_is_no_journal_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "text.db").write_text("this is no database, and long enough to be seen as such" * 20)
-    with pytest.raises(ConfigError, match="no journal"):
-        SqliteJournal(tmp_path / "text.db")
+@pytest.mark.parametrize("damage", ["another file", "zeros in it", "cut off"])
+def test_a_damaged_journal_is_set_aside(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "journal.db"
+    journal = SqliteJournal(path)
+    for number in range(200):
+        journal.open_run(replace(RUN, run=Slot(number)), at=1.0)
+    journal.close()
+    data = path.read_bytes()
+    bad = {
+        "another file": b"no database" * 500,
+        "zeros in it": data[:4096] + bytes(8192) + data[12288:],
+        "cut off": data[:9000],
+    }
+    path.write_bytes(bad[damage])
+
+    again = SqliteJournal(path)
+    aside = tmp_path / "journal.db.damaged-1"
+    assert again.set_aside == aside
+    assert aside.read_bytes() == bad[damage]
+    assert not again.open_runs()
+    again.close()
+    path.write_bytes(bad[damage])
+    third = SqliteJournal(path)
+    assert third.set_aside == tmp_path / "journal.db.damaged-2"
+    third.close()
+
+
+def test_a_file_that_cant_be_opened_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises((ConfigError, OSError)):
+        SqliteJournal(tmp_path / "folder")
+    assert (tmp_path / "folder").is_dir()
+
+
+def test_a_journal_of_the_first_version_is_brought_forward(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    path.write_bytes((Path(__file__).parent / "version-1.sqlite").read_bytes())
+    journal = SqliteJournal(path)
+    (run,) = journal.open_runs()
+    assert (run.job, run.run, run.state) == (Pubkey.from_bytes(bytes([7]) * 32), 7, RunState.STORED)
+    assert (run.outcome, run.exit_status, run.result_cid) == (RunOutcome.FAILED, 7, Cid.of(b"result"))
+    assert [name for _, name, _ in journal.event_log()] == ["RunClaimed", "RunEnded"]
+    journal.sent(TRANSACTION)
+    assert list(journal.open_transactions()) == [TRANSACTION]
+    journal.close()
+
+
+def test_transactions_stand_open_until_their_end_is_known(tmp_path: Path) -> None:
+    now = [100.0]
+    journal = SqliteJournal(tmp_path / "journal.db", unix_time=lambda: now[0])
+    other = replace(
+        TRANSACTION, key=b"\1" * 32, signature=Signature.from_bytes(b"\2" * 64), job=None, fee_lamports=7_000
+    )
+    journal.sent(TRANSACTION)
+    journal.sent(other)
+    with pytest.raises(TransientError):
+        journal.sent(TRANSACTION)  # the same bytes are never sent as another transaction
+    journal.close()
+
+    journal = SqliteJournal(tmp_path / "journal.db", unix_time=lambda: now[0])
+    assert list(journal.open_transactions()) == [TRANSACTION, other]
+    assert (journal.fees_since(0), journal.last_slot()) == (12_000, 0), "what may land counts"
+    now[0] = 200.0
+    journal.ended(TRANSACTION.signature, Slot(9))
+    journal.ended(other.signature, None)
+    journal.ended(other.signature, Slot(10))  # the first word stands
+    assert not journal.open_transactions()
+    assert (journal.fees_since(0), journal.fees_since(200), journal.fees_since(201)) == (5_000, 5_000, 0)
+    assert journal.last_slot() == 9
+    journal.close()
+
+
+def test_a_journal_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     newer = sqlite3.connect(tmp_path / "newer.db")
     newer.execute("PRAGMA user_version = 99")
     newer.close()

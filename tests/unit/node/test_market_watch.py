@@ -29,7 +29,7 @@ async def pause(world: World, paused: bool) -> None:
 
 async def close(world: World) -> None:
     await asyncio.sleep(1)  # not in the slot of its creation
-    await world.client.close_market(world.market.address)
+    await world.client.close_market(world.market)
 
 
 async def test_a_market_paused_while_a_worker_runs_is_seen_and_waited_for(worlds: Worlds) -> None:

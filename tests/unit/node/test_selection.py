@@ -21,7 +21,6 @@ from hypernode_worker.errors import PermanentError
 from hypernode_worker.node.selection import why_not_definition, why_not_job
 from hypernode_worker.node.settings import WorkerSettings
 from hypernode_worker.providers.mock import EVERYTHING
-from hypernode_worker.solana.program import open_slot as open_slot_of_program
 from tests.support.accounts import make_job, make_market, make_node, make_specs
 from tests.support.worker import DEFINITION, LIMITS, World, worker
 
@@ -100,15 +99,6 @@ def test_gpus_fit() -> None:
     assert why_not_job(job, node, SETTINGS, 0) is None
 
 
-@pytest.mark.parametrize("spread", [0, 24, 200])
-def test_the_claim_window_is_the_programs(spread: int) -> None:
-    for _ in range(50):
-        job = make_job(MARKET, claim_spread_slots=spread, queued_slot=Slot(1000))
-        for node in (Pubkey.new_unique(), job.node):
-            expected = open_slot_of_program(job.address, node, job.queued_slot, spread, job.node)
-            assert open_slot(job, node) == expected
-
-
 @pytest.mark.looptime
 async def test_cheap_jobs_are_left(worlds: Worlds) -> None:
     async with worlds() as world, worker(world, min_price=50) as node:
@@ -137,6 +127,35 @@ async def test_the_claim_window_is_waited_for(worlds: Worlds) -> None:
         job = await world.until(posted.address, JobState.SETTLED)
         assert job.attempts == 1
         assert len(node.said(RunClaimed)) == 1
+
+
+@pytest.mark.looptime
+async def test_a_claim_before_its_window_waits_for_its_slot(worlds: Worlds) -> None:
+    """Slots are longer than 400 ms for a while: the clock here runs ahead of the chain's."""
+    async with worlds(claim_spread_slots=100) as world, worker(world) as node:
+        context = node.manager._running().context  # pyright: ignore[reportPrivateUsage]
+        time = await world.client.time()
+        context.chain_clock.see(replace(time, slot=Slot(time.slot + 1_000)))
+        posted = await world.post()
+        started = asyncio.get_running_loop().time()
+        job = await world.until(posted.address, JobState.SETTLED)
+        opens_s = (open_slot(replace(posted, node=Pubkey.default()), node.node) - posted.queued_slot) * 0.4
+        assert job.attempts == 1
+        assert opens_s - 2 <= asyncio.get_running_loop().time() - started <= opens_s + 10
+
+
+@pytest.mark.looptime
+async def test_among_equal_jobs_those_come_first_for_which_others_must_wait(worlds: Worlds) -> None:
+    async with worlds(claim_spread_slots=100) as world:
+        posted = [await world.post() for _ in range(4)]
+        await asyncio.sleep(60)  # all windows are open
+        async with worker(world) as node:
+            for job in posted:
+                await world.until(job.address, JobState.SETTLED)
+            waits = {job.address: open_slot(job, node.node) - job.queued_slot for job in posted}
+            taken = [waits[event.job] for event in node.said(RunSettled)]
+            assert len(set(taken)) > 1
+            assert taken == sorted(taken)
 
 
 @pytest.mark.looptime

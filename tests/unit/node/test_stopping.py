@@ -27,7 +27,7 @@ from hypernode_worker.core.ports import ContainerSpec
 from hypernode_worker.errors import ConfigError, EndpointDown
 from hypernode_worker.node.lock import only_worker
 from hypernode_worker.providers.mock import MockRun
-from tests.support.worker import LIMITS, Worker, World, worker
+from tests.support.worker import LIMITS, Worker, World, crash, worker
 
 pytestmark = pytest.mark.looptime
 
@@ -151,18 +151,6 @@ async def test_a_stop_that_cannot_be_settled_ends_all_the_same(worlds: Worlds) -
             transport.down = True
             await node.stop(now=True, timeout_s=120)
             assert (await world.client.job(job.address)).state is JobState.RUNNING
-
-
-async def crash(node: Worker) -> None:
-    """Ends a worker as a kill would: its tasks are gone, and nothing was settled or cleaned."""
-    manager = node.manager
-    assert manager._parts is not None  # pyright: ignore[reportPrivateUsage]
-    mine = asyncio.current_task()
-    for task in asyncio.all_tasks():
-        name = task.get_name()
-        if task is not mine and name != "slots" and not name.startswith("Task-"):
-            task.cancel()
-    await asyncio.wait([node.task])
 
 
 async def test_a_restart_takes_up_what_is_still_running(worlds: Worlds, tmp_path: Path) -> None:

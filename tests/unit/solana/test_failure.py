@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from solders.instruction import Instruction
 from solders.pubkey import Pubkey
 
 from hypernode_worker.errors import InsufficientFunds, ProgramError, TransactionFailed
@@ -13,12 +12,12 @@ from hypernode_worker.solana.codec import codec
 from hypernode_worker.solana.failure import Intent, transaction_error
 
 PROGRAM, OTHER, PAYER = Pubkey.new_unique(), Pubkey.new_unique(), Pubkey.new_unique()
-INSTRUCTIONS = (Instruction(OTHER, b"", []), Instruction(PROGRAM, b"", []))
+PROGRAMS = (OTHER, PROGRAM)
 
 
 def error(err: Any, **more: Any) -> TransactionFailed:
     intent = Intent("claim job X", "a deposit of 1 SOL")
-    return transaction_error(err, intent=intent, payer=PAYER, program=PROGRAM, instructions=INSTRUCTIONS, **more)
+    return transaction_error(err, intent=intent, payer=PAYER, program=PROGRAM, programs=PROGRAMS, **more)
 
 
 @pytest.mark.parametrize("code", sorted(codec().idl.errors))
@@ -77,3 +76,13 @@ def test_whatever_else_an_endpoint_says_is_a_failure_with_a_sentence(err: Any) -
     assert type(found) is TransactionFailed
     assert str(found).startswith("Could not claim job X: ")
     assert str(found).endswith(".")
+
+
+def test_advice_follows_the_name_of_the_error_that_it_is_for() -> None:
+    code = next(code for code, spec in codec().idl.errors.items() if spec.name == "CooldownNotOver")
+    intent = Intent("withdraw it", advice={"CooldownNotOver": "wait", "NothingUnstaking": "ask first"})
+    err: Any = {"InstructionError": [1, {"Custom": code}]}
+    said = transaction_error(err, intent=intent, payer=PAYER, program=PROGRAM, programs=PROGRAMS)
+    assert (
+        str(said) == "Could not withdraw it: the cooldown of the requested stake is not over (CooldownNotOver): wait."
+    )

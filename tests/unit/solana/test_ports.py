@@ -7,19 +7,20 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 
+from hypernode_worker.core.market_ports import StakeChain, UpkeepChain
 from hypernode_worker.core.ports import ChainReader, ClientChain, NodeChain
 from hypernode_worker.errors import ConfigError
 from hypernode_worker.solana.client import SolanaClient, open_chain
 
 
-def as_ports(client: SolanaClient) -> tuple[ChainReader, NodeChain, ClientChain]:
-    return client, client, client
+def as_ports(client: SolanaClient) -> tuple[ChainReader, NodeChain, ClientChain, StakeChain, UpkeepChain]:
+    return client, client, client, client, client
 
 
-async def test_one_client_serves_all_three_ports() -> None:
+async def test_one_client_serves_all_ports() -> None:
     wallet = Keypair()
     async with open_chain("http://127.0.0.1:9", wallet=wallet) as chain:
-        assert len(as_ports(chain)) == 3
+        assert len(as_ports(chain)) == 5
         assert chain.wallet == wallet.pubkey()
         signature = Signature.from_bytes(chain.sign(b"a manifest"))
         assert signature.verify(wallet.pubkey(), b"a manifest")

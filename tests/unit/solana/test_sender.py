@@ -64,12 +64,30 @@ async def world() -> AsyncIterator[World]:
 
 
 async def test_a_transaction_takes_three_requests(world: World) -> None:
-    job = await world.job()
-    receipt = await world.node.work_job(job, begin=True)
+    receipt = await world.node.heartbeat_node(world.market.address, NodeState.ACTIVE)
     assert dict(world.transport.calls) == {"simulateTransaction": 1, "signatureSubscribe": 1, "sendTransaction": 1}
     assert receipt.fee_lamports == 5_000
     assert receipt.compute_units is not None
+
+
+async def test_a_claim_is_simulated_on_the_newest_state_with_a_confirmed_blockhash(world: World) -> None:
+    """So a race that is lost already costs nothing, and no block that is dropped can take the claim with it."""
+    asked: dict[str, str] = {}
+
+    def note(method: str, params: Sequence[Any]) -> Any:
+        if isinstance(params[-1], dict) and "commitment" in params[-1]:
+            asked[method] = params[-1]["commitment"]
+
+    world.transport.intercept = note
+    job = await world.job()
+    await world.node.work_job(job, begin=True)
+    assert asked["simulateTransaction"] == "processed"
+    assert asked["getLatestBlockhash"] == "confirmed"
     assert (await world.node.job(job.address)).state == JobState.RUNNING
+    await world.node.finish_job(
+        await world.node.job(job.address), result_cid=RESULT, result_hash=bytes(32), exit_status=0
+    )
+    assert asked["simulateTransaction"] == "confirmed"
 
 
 async def test_a_job_takes_at_most_ten_requests_and_no_scan(world: World) -> None:

@@ -1,0 +1,1 @@
+"""Many nodes and one market, simulated: what the claim window costs and saves."""
