@@ -19,6 +19,7 @@ COMPARE_EVERY_S = 5.0
 TRY_AGAIN_S = 30.0
 JUMP_S = 2.0
 """The machine's clock moved by so much more or less than the loop's: it was set, or the machine slept."""
+LAG_SLOTS = 150
 SKEW_S = 60.0
 """How far the machine's clock may be from the chain's without a word; the chain's own may be off by some seconds."""
 
@@ -46,8 +47,12 @@ class ChainClock:
         self.skew_s = 0.0
 
     def see(self, time: ChainTime) -> None:
-        """Sets the time to what the chain has just said. What is from an earlier slot than the last is passed over."""
-        if time.slot < self._slot:
+        """Sets the time to what the chain has just said.
+
+        What an endpoint says that lags a little behind the last is passed over. One that is far behind it is believed:
+        else a single answer from the future would stop the clock.
+        """
+        if self._slot - LAG_SLOTS <= time.slot < self._slot:
             return
         self._unix, self._slot = float(time.unix_time), time.slot
         self._seen_at = asyncio.get_running_loop().time()

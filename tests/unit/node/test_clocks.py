@@ -118,3 +118,10 @@ async def test_time_from_an_endpoint_that_lags_behind_is_passed_over() -> None:
     clock.see(ChainTime(Slot(1000), UnixTime(START)))
     clock.see(ChainTime(Slot(900), UnixTime(START - 40)))
     assert clock.now() == pytest.approx(START)
+
+
+async def test_one_answer_from_the_future_does_not_stop_the_clock() -> None:
+    clock = ChainClock()
+    clock.see(ChainTime(Slot(1_000_000), UnixTime(START + 400_000)))
+    clock.see(ChainTime(Slot(1000), UnixTime(START)))
+    assert (clock.now(), clock.slot()) == (pytest.approx(START), 1000)
