@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +27,7 @@ from hypernode_worker.node.run_folder import delete_run_folder, run_folders
 log = logging.getLogger(__name__)
 
 LOOK_S = 2.0
+BALLAST_BYTES = 4 << 20
 MORE = 1.1
 """When room is made, it is made for a tenth more, so that it isn't needed again at once."""
 
@@ -48,6 +50,7 @@ class DiskKeeper:
         self._hardware = hardware
         self._running = running
         self._folders = RunFolders(context.settings.data_dir)
+        self._ballast = context.settings.data_dir / "ballast"
         self._keepers: tuple[Keeper, ...] = (*keepers, self._folders)
         self.used_bytes: int | None = None
 
@@ -81,12 +84,16 @@ class DiskKeeper:
             free = self._hardware.disk_free()
             if free < reserve:
                 await self._evict(int(reserve * MORE) - free, "the reserve", disk=settings.data_dir)
+            self._hold_ballast()
         except (HypernodeError, OSError) as error:
             log.warning("No room could be made on the disk: %s", error)
 
     async def watch_runs(self) -> None:
-        """Until the worker gives running jobs up: looks at the disk while there are any."""
+        """Until the worker gives running jobs up: keeps room for the journal, ends a run before the disk is full."""
+        self._hold_ballast()
         while not await self._context.stop.wait_now(LOOK_S):
+            if self._hardware.disk_free() < BALLAST_BYTES:
+                self._ballast.unlink(missing_ok=True)
             runs = [handler for handler in self._running() if not handler.given_up]
             if not runs or not self._is_critical():
                 continue
@@ -94,8 +101,17 @@ class DiskKeeper:
             if self._is_critical():
                 runs[-1].give_up("The node's disk is full.")
 
+    def _hold_ballast(self) -> None:
+        """Allocates a file to be deleted when the disk is full: what isn't in the journal isn't sent, and so a job
+        couldn't even be given back."""
+        enough = self._hardware.disk_free() >= self._context.settings.disk_reserve_bytes + BALLAST_BYTES
+        if enough and not self._ballast.exists():
+            with suppress(OSError), self._ballast.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, BALLAST_BYTES)
+
     def _is_critical(self) -> bool:
-        return self._hardware.disk_free() < self._context.settings.disk_reserve_bytes // 4
+        dropped = 0 if self._ballast.exists() else BALLAST_BYTES  # what that won is for the journal
+        return self._hardware.disk_free() - dropped < self._context.settings.disk_reserve_bytes // 4
 
     async def _measure(self) -> int:
         return sum([await keeper.used_bytes() for keeper in self._keepers])

@@ -179,6 +179,7 @@ class JobHandler:
             case Finish():
                 await self._finish(job)
             case Release(reason):
+                await self._delete_folder()  # now: on a full disk the journal needs the room to write the release
                 released = self._context.chain.release_job(job, reason)
                 await self._send(released, lambda receipt: self._released(job, action, receipt))
             case SendSignOfLife():
@@ -303,5 +304,8 @@ class JobHandler:
             await self.work.interrupt(RunOutcome.LOST)
         await self.work.cancel()
         await self.work.remove_containers()
+        await self._delete_folder()
+
+    async def _delete_folder(self) -> None:
         with contextlib.suppress(OSError):
             await asyncio.to_thread(self._folder.delete)
