@@ -9,7 +9,7 @@ JS := tests/support/js
 # Much of a test's time is waiting for containers and slots: two processes, one engine and one validator between them.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 
-.PHONY: help demo test test-fast lint types contracts check bench soak simulate program program-check clean
+.PHONY: help demo test test-fast lint types contracts check bench soak simulate program program-check soak-program fuzz-program clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -73,11 +73,17 @@ soak: $(VENV)/.installed-dev ## kills and load: nothing lost, nothing paid twice
 simulate: $(VENV)/.installed-dev ## the claim window with up to 10,000 nodes, into build/simulate.json
 	@$(BIN)/python -m tests.simulate $(ARGS)
 
+soak-program: $(VENV)/.installed-dev ## random histories of the program: STEPS=100000 SEED=any
+	@$(BIN)/python -m tests.program.soak $(if $(STEPS),--steps $(STEPS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 program: ## rebuild the on-chain program with the tools on PATH
 	@programs/build.sh
 
 program-check: ## rebuild it and compare with the one that ships
 	@programs/build.sh --check
+
+fuzz-program: $(VENV)/.installed-dev ## random calls of the program, for ten minutes
+	@HYPERNODE_TEST_FUZZ_S=$${HYPERNODE_TEST_FUZZ_S:-600} $(BIN)/python -m pytest -n 0 -s tests/program/test_fuzz.py $(ARGS)
 
 clean: ## all that these commands made
 	@rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache $(JS)/node_modules

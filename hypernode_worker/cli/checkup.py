@@ -109,11 +109,17 @@ class Checkup:
         return f"{found.address} is {what}; {whose}"
 
     async def market(self) -> str:
+        from hypernode_worker.app import open_store
         from hypernode_worker.cli.arguments import market_of
+        from hypernode_worker.node.market_watch import why_not_pinned
 
         market = await (await self._open_chain()).market(market_of(self._loaded()))
         if market.paused:
             raise PermanentError(f"Market {market.address} is paused by its owner: wait, or choose another market.")
+        async with open_store(self._loaded()) as store:
+            unpinned = why_not_pinned(market, store.reach)
+        if unpinned is not None:
+            raise PermanentError(unpinned)
         paid_in = "SOL" if market.is_native else f"token {market.payment_mint}"
         return f"{market.address} pays at least {market.terms.min_price:,} base units a second in {paid_in}"
 

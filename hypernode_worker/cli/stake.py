@@ -54,6 +54,7 @@ def withdraw(
     """Ask stake back, which starts the market's cooldown; then, without AMOUNT, bring it to the payout wallet.
 
     What is asked back no longer counts for claims. Asking again replaces the request and starts the cooldown anew.
+    Asking all of it back sets the node draining: it claims nothing until the worker is started again.
     """
     if cancel and amount is not None:
         usage("--cancel takes the whole request back: leave the amount out.")

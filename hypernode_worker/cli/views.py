@@ -145,6 +145,7 @@ def market_text(market: Market) -> str:
             f"heartbeat {terms.heartbeat_timeout or 'not asked for'}{' s' if terms.heartbeat_timeout else ''}",
             "attempts": terms.max_attempts,
             "network": "jobs may use it" if terms.flags & 1 else "no",
+            "results": "must be pinned" if terms.flags & 2 else "need no pin",
             "stake": _stake_text(market),
         }
     )

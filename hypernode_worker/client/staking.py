@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from solders.pubkey import Pubkey
 
-from hypernode_worker.core.accounts import NATIVE_MINT, Market, Node
+from hypernode_worker.core.accounts import NATIVE_MINT, Market, Node, NodeState
 from hypernode_worker.core.deadlines import due_withdrawal
 from hypernode_worker.core.market_ports import StakeChain
 from hypernode_worker.core.ports import Receipt
@@ -86,7 +86,7 @@ class Staking:
         return await self._chain.stake(market, node, amount)
 
     async def request(self, amount: int) -> Receipt:
-        """Starts the cooldown of this much.
+        """Starts the cooldown of this much. All of it: the node is leaving, and claims nothing until it starts again.
 
         Raises:
             ConfigError: zero.
@@ -105,6 +105,9 @@ class Staking:
                 f"The node {node.address} has {node.staked:,} base units staked, of which open jobs lock "
                 f"{node.locked:,}: at most {free_stake(node):,} can be asked back now."
             )
+        if amount == node.staked and node.state is NodeState.ACTIVE:
+            # Else a stranger could add a unit each time that it is empty, and keep the node from leaving.
+            await self._chain.heartbeat_node(self._market, NodeState.DRAINING)
         return await self._chain.request_unstake(node, amount)
 
     async def take_back_request(self) -> Receipt:

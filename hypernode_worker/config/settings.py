@@ -116,7 +116,7 @@ class Settings(BaseModel):
         "Worker", "least price of a job to take (250, or with suffix 0.001SOL)", 0, unit="base units a second", ge=0
     )
     payout_address: Address | None = _field("Worker", "wallet that is paid", None, shown="the key file's own address")
-    capacity: int = _field("Worker", "jobs run at once", 1, ge=1, le=64)
+    capacity: int = _field("Worker", "jobs run at once", 1, ge=1, le=256)
     data_dir: FilePath = _field(
         "Worker",
         "journal, workspaces and control socket of this worker",

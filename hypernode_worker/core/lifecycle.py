@@ -16,7 +16,7 @@ from hypernode_worker.core.accounts import Job, JobState, QueuedJob, Reason
 from hypernode_worker.core.outcome import Effect, RunOutcome
 from hypernode_worker.core.types import Slot
 
-__all__ = ["Action", "Effect", "Observation", "Progress", "RunOutcome", "StopRequest", "decide"]
+__all__ = ["Action", "Effect", "Observation", "Progress", "RunOutcome", "Step", "StopRequest", "decide"]
 
 
 GIVE_UP_S = 3600.0
@@ -56,6 +56,7 @@ class Observation:
         time_limit: seconds that the operations may take, by definition and account.
         heartbeat_at: when the next sign of life is due; None when the market asks for none.
         given_up: the node can't go on with it, as when its disk is full.
+        postable: the result lies on this machine, and its market doesn't demand that it is pinned elsewhere.
     """
 
     job: Job | QueuedJob | None
@@ -69,6 +70,7 @@ class Observation:
     heartbeat_at: float | None = None
     stop: StopRequest = StopRequest.NONE
     given_up: bool = False
+    postable: bool = False
 
     @property
     def ours(self) -> bool:
@@ -110,8 +112,13 @@ class Store:
 
 
 @dataclass(frozen=True, slots=True)
+class StopWaiting:
+    """The store hasn't confirmed the result and the time is over: it is posted all the same, and goes on its way."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
-    """finish_job with the confirmed CID."""
+    """finish_job with the result's CID."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +147,8 @@ class Close:
     outcome: RunOutcome
 
 
-Action = Claim | SetUp | Begin | Execute | Interrupt | Store | Finish | Release | SendSignOfLife | Wait | Close
+Step = Claim | SetUp | Begin | Execute | Interrupt | Store | StopWaiting | Finish | Release | SendSignOfLife | Wait
+Action = Step | Close
 
 
 def decide(seen: Observation) -> Action:
@@ -260,11 +268,15 @@ def _ended(seen: Observation, job: Job, outcome: RunOutcome) -> Action:
         return SendSignOfLife()
     if seen.progress is not Progress.STORING:
         return Store()
-    # After the deadline the program takes no release any more, so it has to come before.
-    store_until = finish_by(job) - min(15.0, job.finish_grace * 0.1)
-    if seen.now >= store_until:
+    give_up_at = finish_by(job) - _finish_margin(job)
+    if seen.now < give_up_at:
+        return Wait(_earlier(give_up_at, seen.heartbeat_at))
+    if seen.postable:
+        return StopWaiting()
+    if seen.now < finish_by(job):
         return Interrupt(RunOutcome.RESULT_UNAVAILABLE)
-    return Wait(_earlier(store_until, seen.heartbeat_at))
+    # Too late to give it back: but as long as nobody times it out, a result is welcome.
+    return Wait(_earlier(finish_by(job) + GIVE_UP_S, seen.heartbeat_at))
 
 
 def is_older(seen: Job, known: Job) -> bool:
@@ -287,6 +299,11 @@ def _release_reason(outcome: RunOutcome) -> Reason:
 def _setup_margin(job: Job | QueuedJob) -> float:
     """Seconds kept for release_job before setup_timeout; the release is cheaper than the time-out."""
     return min(15.0, job.setup_timeout * 0.1) if isinstance(job, Job) else 15.0
+
+
+def _finish_margin(job: Job) -> float:
+    """Seconds kept for finish_job or release_job, before anyone may time the job out."""
+    return min(30.0, job.finish_grace * 0.25)
 
 
 def _due(seen: Observation) -> bool:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from solders.pubkey import Pubkey
 
-from hypernode_worker.core.accounts import Job, Market, Node
+from hypernode_worker.core.accounts import Job, Market, Node, NodeState
 from hypernode_worker.core.deadlines import Standing
 from hypernode_worker.core.ports import ChainReader, Receipt
 
@@ -32,6 +32,10 @@ class StakeChain(ChainReader, Protocol):
 
     async def request_unstake(self, node: Node, amount: int) -> Receipt:
         """Starts the cooldown, instead of an earlier request; 0 takes that back."""
+        ...
+
+    async def heartbeat_node(self, market: Pubkey, state: NodeState) -> Receipt:
+        """Draining: claims nothing, and only the node's own wallets may add to its stake."""
         ...
 
     async def withdraw_stake(self, node: Node) -> Receipt:

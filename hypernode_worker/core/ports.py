@@ -277,6 +277,29 @@ class ContentStore(Protocol):
         """
         ...
 
+    async def import_path(self, path: Path) -> Cid:
+        """The first half of add_path: cuts, hashes and keeps the content on this machine's disk, and nothing more.
+
+        It waits for `publish` then, also in a later process. Raises TransientError when the disk is full.
+        """
+        ...
+
+    async def publish(self, cid: Cid) -> None:
+        """The second half: sends what lies here to where others can fetch it, and returns once that is confirmed.
+
+        Kubo must list the pin, a pinning service must answer with this CID; with reach MACHINE there is nothing to do.
+        Raises TransientError, ConfigError (credentials), ContentInvalid (its blocks are no longer whole here).
+        """
+        ...
+
+    async def unpublished(self) -> Sequence[Cid]:
+        """What was imported and is neither published nor withdrawn: what a killed process left to do."""
+        ...
+
+    async def withdraw(self, cid: Cid) -> None:
+        """It needn't be published any more."""
+        ...
+
     async def has(self, cid: Cid) -> bool:
         """The store that writes go to holds all of this DAG (and pins it where it can)."""
         ...

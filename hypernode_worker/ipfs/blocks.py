@@ -4,6 +4,7 @@
     DIR/cache/ab/<digest>    what was fetched; within each `ab` the longest unused go once its share is passed
     DIR/pins/<cid>           a file for each root that was added: empty where the user added it, so that it stays for
                              ever; with the word "worker" where a worker did, which may evict it (ipfs.eviction)
+    DIR/uploads/<cid>        an empty file for each root that is to be uploaded and isn't confirmed yet
     DIR/tmp/                 files being written; each is renamed into place when whole
 
 A file's name is its sha2-256, so two processes that write one block write the same bytes, and every read can tell
@@ -58,6 +59,7 @@ class EmbeddedStore:
         self.added = folder / "blocks"
         self.fetched = folder / "cache"
         self._pins = folder / "pins"
+        self._uploads = folder / "uploads"
         self._tmp = folder / "tmp"
         self._owner = owner
         self._share = max(cache_bytes // 256, MAX_BLOCK_BYTES) if cache_bytes > 0 else 0
@@ -65,7 +67,7 @@ class EmbeddedStore:
         self._counting = threading.Lock()
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for part in (self.added, self.fetched, self._pins, self._tmp):
+            for part in (self.added, self.fetched, self._pins, self._uploads, self._tmp):
                 part.mkdir(mode=0o700, exist_ok=True)
             if not os.access(self._tmp, os.W_OK | os.X_OK):
                 raise PermissionError("it isn't writable")
@@ -165,9 +167,22 @@ class EmbeddedStore:
 
     def pins(self) -> Iterator[Cid]:
         """All roots that were added here."""
-        for path in self._pins.iterdir():
-            with suppress(ValueError):
-                yield Cid.parse(path.name)
+        return _marked(self._pins)
+
+    # --- uploads
+
+    def queue_upload(self, root: Cid) -> Path:
+        """Marks a DAG as one that is to be uploaded, also by a later process. May be repeated."""
+        return _mark(self._uploads / str(root))
+
+    def uploads(self) -> Iterator[Cid]:
+        """All roots whose upload isn't over: whatever evicts must leave their blocks."""
+        return _marked(self._uploads)
+
+    def end_upload(self, root: Cid) -> None:
+        """The upload is confirmed, or not wanted any more. May be repeated."""
+        with suppress(OSError):
+            (self._uploads / str(root)).unlink()
 
     def settle(self, paths: Iterable[Path]) -> None:
         """Returns once these files are on the disk; several at a time, so the disk can group them.
@@ -255,6 +270,20 @@ def _evict(folder: Path, limit: int) -> int:
             path.unlink()
         total -= size
     return total
+
+
+def _mark(path: Path) -> Path:
+    try:
+        path.touch(mode=0o600)
+    except OSError as error:
+        raise _disk_error(path, error) from error
+    return path
+
+
+def _marked(folder: Path) -> Iterator[Cid]:
+    for path in folder.iterdir():
+        with suppress(ValueError):
+            yield Cid.parse(path.name)
 
 
 def block_path(root: Path, cid: Cid) -> Path:

@@ -1,8 +1,8 @@
 """What may leave the embedded store when room is short: fetched blocks, and what a worker added and nobody waits for.
 
-What the user added (`job post`) always stays. Of a worker's roots, those of runs that aren't settled stay: the caller
-names them as needed. Blocks that several roots share go with the last of them. Nothing goes that was used within
-YOUNG_S, for another process may be about to pin it.
+What the user added (`job post`) always stays. Of a worker's roots, those of runs that aren't settled stay (the caller
+names them as needed), and those whose upload isn't confirmed. Blocks that several roots share go with the last of them.
+Nothing goes that was used within YOUNG_S, for another process may be about to pin it.
 """
 
 from __future__ import annotations
@@ -45,8 +45,9 @@ class BlockKeeper:
     def _evictable(self, needed: frozenset[str]) -> list[Kept]:
         limit = time.time() - YOUNG_S
         found: list[Kept] = []
+        waiting = set(self._store.uploads())
         for root in self._store.pins():
-            if str(root) not in needed and self._store.pinned_by(root) == WORKER:
+            if str(root) not in needed and root not in waiting and self._store.pinned_by(root) == WORKER:
                 blocks = [path for cid in self._reach([root]) if (path := block_path(self._store.added, cid)).exists()]
                 used_at = max((_used_at(path) for path in (self._store.pin_path(root), *blocks[:1])), default=0.0)
                 if used_at < limit:
@@ -68,15 +69,21 @@ class BlockKeeper:
             if used_at <= min(until, limit) and path not in wanted:
                 _delete(path)
         roots = [Cid.parse(name) for name in names if _is_cid(name) and name not in needed]
+        waiting = set(self._store.uploads())
         for root in roots:
-            if self._store.pinned_by(root) == WORKER and _used_at(self._store.pin_path(root)) < limit:
+            if (
+                root not in waiting
+                and self._store.pinned_by(root) == WORKER
+                and _used_at(self._store.pin_path(root)) < limit
+            ):
                 self._store.unpin(root)
         if roots:
             self._sweep(limit)
 
     def _sweep(self, limit: float) -> None:
         """Deletes added blocks that no pin needs: those of roots that were given up, or that were never whole."""
-        reached = {block_path(self._store.added, cid) for cid in self._reach(self._store.pins())}
+        kept = [*self._store.pins(), *self._store.uploads()]
+        reached = {block_path(self._store.added, cid) for cid in self._reach(kept)}
         for used_at, _, path in files_below(self._store.added):
             if used_at < limit and path not in reached and _used_at(path) < limit:
                 _delete(path)

@@ -90,6 +90,26 @@ class LayeredStore:
     async def add_path(self, path: Path) -> Cid:
         return await self._add(lambda importer: importer.add_path(path))
 
+    async def import_path(self, path: Path) -> Cid:
+        return (await self._import(lambda importer: importer.add_path(path), queue=True)).cid
+
+    async def publish(self, cid: Cid) -> None:
+        if self._publisher is None:
+            return
+        try:
+            await self._publisher.publish(cid, self._local)
+        except ContentNotFound as error:
+            raise ContentInvalid(f"{cid} can't be uploaded: {error}") from error
+        await self.withdraw(cid)
+
+    async def unpublished(self) -> Sequence[Cid]:
+        if self._publisher is None:
+            return ()
+        return await in_thread(lambda: tuple(self._local.uploads()))
+
+    async def withdraw(self, cid: Cid) -> None:
+        await in_thread(self._local.end_upload, cid)
+
     async def has(self, cid: Cid) -> bool:
         if self._publisher is not None:
             return await self._publisher.holds(cid)
@@ -150,8 +170,8 @@ class LayeredStore:
             await self._publisher.publish(part.cid, self._local)
         return part.cid
 
-    async def _import(self, work: Callable[[Importer], Part]) -> Part:
-        """In one thread: cut, hash, write, wait for the disk where this is the only copy, pin."""
+    async def _import(self, work: Callable[[Importer], Part], *, queue: bool = False) -> Part:
+        """In one thread: cut, hash, write, pin; wait for the disk where this is the only copy (yet)."""
         stop = threading.Event()
         paths: list[Path] = []
 
@@ -165,7 +185,9 @@ class LayeredStore:
             if self._only_files and part.cid == EMPTY_DIRECTORY:
                 raise ContentInvalid("There is no file in this directory, and a pinning service keeps only files.")
             paths.append(self._local.pin(part.cid))
-            if self._publisher is None:
+            if queue and self._publisher is not None:
+                paths.append(self._local.queue_upload(part.cid))
+            if queue or self._publisher is None:
                 self._local.settle(paths)
             return part
 

@@ -78,7 +78,7 @@ class Dispatcher:
 
     def refuses(self) -> str | None:
         """Why no job is taken now; None when nothing speaks against it."""
-        return self._market.refuses() or self._health.refuses()
+        return self._market.refuses() or self._health.refuses() or self._context.uploads.refuses()
 
     async def until_idle(self) -> None:
         """Until no handler is running."""

@@ -61,7 +61,8 @@ class JobBoard:
             return
         if job.address in self._fetching or self._resting.rests(job.address):
             return
-        why = why_not_job(job, self._context.node, self._context.settings, self._context.chain_clock.now())
+        context = self._context
+        why = why_not_job(job, context.node, context.settings, context.chain_clock.now(), context.store.reach)
         if why is not None:
             self._skip(job, why)
             return
@@ -165,7 +166,8 @@ class JobBoard:
         if context.chain.may_land(offer.job.address):
             return "a transaction of this node about it, from before a restart, may still land"
         own = frozenset({context.chain.wallet, context.node.payout})
-        return why_not_job(offer.job, context.node, settings, context.chain_clock.now()) or why_not_definition(
+        now, reach = context.chain_clock.now(), context.store.reach
+        return why_not_job(offer.job, context.node, settings, now, reach) or why_not_definition(
             offer.definition, offer.job, context.node, settings, context.provider.capabilities, own
         )
 

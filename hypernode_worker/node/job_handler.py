@@ -13,7 +13,7 @@ from typing import assert_never
 
 from solders.signature import Signature
 
-from hypernode_worker.core.accounts import Job, JobState
+from hypernode_worker.core.accounts import FLAG_PINNED, Job, JobState
 from hypernode_worker.core.definition import JobDefinition
 from hypernode_worker.core.events import (
     Event,
@@ -34,6 +34,8 @@ from hypernode_worker.core.lifecycle import (
     Release,
     SendSignOfLife,
     SetUp,
+    Step,
+    StopWaiting,
     Store,
     Wait,
     decide,
@@ -47,7 +49,6 @@ from hypernode_worker.errors import (
     InsufficientFunds,
     PermanentError,
     ProgramError,
-    TransactionExpired,
     TransientError,
 )
 from hypernode_worker.node.backoff import Backoff
@@ -156,11 +157,10 @@ class JobHandler:
             heartbeat_at=self._heartbeat_at,
             stop=self._context.stop.request,
             given_up=self.given_up,
+            postable=self.work.kept is not None and job is not None and not job.flags & FLAG_PINNED,
         )
 
-    async def _act(
-        self, action: Claim | SetUp | Begin | Execute | Interrupt | Store | Finish | Release | SendSignOfLife | Wait
-    ) -> None:
+    async def _act(self, action: Step) -> None:
         job = self.job
         assert job is not None  # decide closes a run without an account
         match action:
@@ -176,6 +176,8 @@ class JobHandler:
                 await self.work.interrupt(outcome, self._why_given_up)
             case Store():
                 self.work.start_store(job)
+            case StopWaiting():
+                await self.work.stop_waiting()
             case Finish():
                 await self._finish(job)
             case Release(reason):
@@ -196,7 +198,7 @@ class JobHandler:
             receipt = await self._context.chain.work_job(job, begin=begin)
         except TransientError as error:
             log.warning("The claim of %s is uncertain: %s", job.address, error)
-            found = await find_claim(self._context, job, may_land=not isinstance(error, TransactionExpired))
+            found = await find_claim(self._context, job, may_land=self._context.chain.may_land(job.address))
             if found is None:
                 self._not_claimed(str(error))
             else:
@@ -303,6 +305,7 @@ class JobHandler:
         if self.work.progress is Progress.EXECUTING:
             await self.work.interrupt(RunOutcome.LOST)
         await self.work.cancel()
+        await self.work.withdraw()
         await self.work.remove_containers()
         await self._delete_folder()
 

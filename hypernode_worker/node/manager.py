@@ -47,6 +47,7 @@ from hypernode_worker.node.settling import Settling
 from hypernode_worker.node.specs_handler import SpecsHandler
 from hypernode_worker.node.status import worker_jobs, worker_status
 from hypernode_worker.node.stopping import StopSignal
+from hypernode_worker.node.uploads import Uploads
 
 log = logging.getLogger(__name__)
 
@@ -180,6 +181,7 @@ class NodeManager:
         context = RunContext(
             chain=chain,
             store=self._store,
+            uploads=Uploads(self._store, self._announce),
             provider=self._provider,
             journal=self._journal,
             clock=self._clock,
@@ -205,7 +207,7 @@ class NodeManager:
         disk = DiskKeeper(context, self._hardware, self._keepers, lambda: list(dispatcher.running.values()))
         health = HealthHandler(context, self._hardware, disk, balance_lamports=balance)
         watch, settling = MarketWatch(context, market), Settling(context)
-        async with asyncio.TaskGroup() as group:
+        async with context.uploads, asyncio.TaskGroup() as group:
             dispatcher = Dispatcher(context, board, settling, watch, health, group)
             self._parts = _Parts(context, board, health, watch, settling, dispatcher)
             reconciler = Reconciler(context, dispatcher, settling)

@@ -7,9 +7,9 @@ import logging
 
 from solders.pubkey import Pubkey
 
-from hypernode_worker.core.accounts import Market, Node
+from hypernode_worker.core.accounts import FLAG_PINNED, Market, Node
 from hypernode_worker.core.events import MarketOpened, WarningRaised
-from hypernode_worker.core.ports import NodeChain
+from hypernode_worker.core.ports import NodeChain, Reach
 from hypernode_worker.errors import AccountMissing, ConfigError, HypernodeError, PermanentError
 from hypernode_worker.node.run_context import RunContext
 from hypernode_worker.node.stopping import wait_for_event
@@ -55,11 +55,7 @@ class MarketWatch:
     def __init__(self, context: RunContext, market: Market | None) -> None:
         self._context = context
         self._doubt = asyncio.Event()
-        self._why: str | None = None
-        if market is not None and market.paused:
-            self._why = _paused(market.address)
-        elif market is None:
-            self._why = _ending(context.node)
+        self._why = _ending(context.node) if market is None else self._closed_to_us(market)
         if self._why is not None:
             context.announce(WarningRaised(self._why))
 
@@ -95,11 +91,27 @@ class MarketWatch:
             return
         else:
             stale = market.created_slot != node.market_slot
-            why = _made_again(node) if stale else _paused(address) if market.paused else None
+            why = _made_again(node) if stale else self._closed_to_us(market)
         if why == self._why:
             return
         self._why = why
         self._context.announce(MarketOpened(address) if why is None else WarningRaised(why))
+
+    def _closed_to_us(self, market: Market) -> str | None:
+        """Why a market that is there doesn't let this node claim; None when it does."""
+        if market.paused:
+            return _paused(market.address)
+        return why_not_pinned(market, self._context.store.reach)
+
+
+def why_not_pinned(market: Market, reach: Reach) -> str | None:
+    """Why results can't be what the market demands; None when they can."""
+    if not market.terms.flags & FLAG_PINNED or reach is Reach.NETWORK:
+        return None
+    return (
+        f"Market {market.address} demands that results are pinned, and what is stored here nobody else can fetch: no "
+        "job can be claimed; set IPFS_API_URL (your own Kubo) or IPFS_UPLOAD_TOKEN (a pinning service)."
+    )
 
 
 def _paused(address: Pubkey) -> str:

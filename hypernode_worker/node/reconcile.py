@@ -134,6 +134,8 @@ class Reconciler:
                 await self._remove(run.containers)
             case Verdict.CLOSE_UNCLAIMED | Verdict.CLOSE_LOST if run.record is not None:
                 self._close(run.record, verdict)
+                if run.record.result_cid is not None:
+                    await self._context.uploads.drop(run.record.result_cid)
                 await self._remove(run.containers)
             case _:
                 log.info("Removing what is left of the run %s, which is over", name)
@@ -144,6 +146,9 @@ class Reconciler:
         try:
             definition = await self._definition(job)
         except HypernodeError as error:
+            if record is not None and record.result_cid is not None:
+                log.warning("Job %s has a result, but its definition can't be read: %s", job.address, error)
+                return  # what was made must not be given back: the next look tries again
             book = await self._book(job, record, None)
             await self._give_back(book, job, str(error))
             return

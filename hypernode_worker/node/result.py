@@ -1,4 +1,4 @@
-"""The result of a run: output collected, files hashed, manifest signed, and the store's word that it has all of it."""
+"""The result of a run: output collected, files hashed, manifest signed, and all of it kept on this machine's disk."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hypernode_worker.node.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 
-STORE_ATTEMPTS = 8
+KEEP_ATTEMPTS = 4
 
 _FILE_ENTRY_BYTES = 200
 """What a file takes in a manifest beside its path, and its share of the rest."""
@@ -39,7 +39,7 @@ class Outputs:
 
 @dataclass(frozen=True, slots=True)
 class StoredResult:
-    """A result that the store has confirmed."""
+    """A result whose CID is known; its blocks lie on this machine at least."""
 
     cid: Cid
     result_hash: bytes
@@ -47,18 +47,18 @@ class StoredResult:
     ended: Ended
 
 
-async def store_result(context: RunContext, job: Job, folder: RunFolder, outputs: Outputs) -> StoredResult:
-    """Builds the result directory and stores it, trying again while the store says that it may help.
+async def keep_result(context: RunContext, job: Job, folder: RunFolder, outputs: Outputs) -> StoredResult:
+    """Builds the result directory and imports it into the store; its upload is another matter.
 
     Too much output is the client's mistake: then the result holds the logs only and says so. May be repeated.
 
     Raises:
-        HypernodeError, OSError: the result can't be stored.
+        HypernodeError, OSError: the result can't be kept, such as for a full disk.
     """
     ended, files = await asyncio.to_thread(_collect, context, folder, outputs.ended)
     manifest = _manifest(context, job, outputs, ended, files)
     await asyncio.to_thread(folder.write_manifest, manifest.to_bytes())
-    cid = await _add(context, folder)
+    cid = await _import(context, folder)
     return StoredResult(cid, manifest.result_hash, manifest.exit_status, ended)
 
 
@@ -68,15 +68,9 @@ def _collect(context: RunContext, folder: RunFolder, ended: Ended) -> tuple[Ende
     if dropped:
         said = f"{ended.message} Left out of $OUTPUT_DIR were {dropped} links, special files or too long paths."
         ended = Ended(ended.outcome, said, ended.exit_code)
-    try:
-        files = list_result_files(
-            folder.result, max_bytes=settings.result_max_bytes, max_files=settings.result_max_files
-        )
-        if sum(len(json.dumps(file.path)) + _FILE_ENTRY_BYTES for file in files) <= MAX_MANIFEST_BYTES:
-            return ended, files
-        log.info("The output of a run was dropped: its names don't fit into a manifest.")
-    except (ContentTooLarge, ResultInvalid) as error:
-        log.info("The output of a run was dropped: %s", error)
+    files = None if folder.output_dropped else _fitting(context, folder)
+    if files is not None:
+        return ended, files
     folder.drop_output()
     said = (
         f"$OUTPUT_DIR held more than a result may ({settings.result_max_bytes} bytes in {settings.result_max_files} "
@@ -85,6 +79,22 @@ def _collect(context: RunContext, folder: RunFolder, ended: Ended) -> tuple[Ende
     ended = Ended(RunOutcome.RESULT_TOO_LARGE, said, 155)
     # Logs are bounded by the container's own limit, so this can't be too much again.
     return ended, list_result_files(folder.result, max_bytes=1 << 62)
+
+
+def _fitting(context: RunContext, folder: RunFolder) -> tuple[ResultFile, ...] | None:
+    """The result's files; None when they are more than a result may hold."""
+    settings = context.settings
+    try:
+        files = list_result_files(
+            folder.result, max_bytes=settings.result_max_bytes, max_files=settings.result_max_files
+        )
+    except (ContentTooLarge, ResultInvalid) as error:
+        log.info("The output of a run was dropped: %s", error)
+        return None
+    if sum(len(json.dumps(file.path)) + _FILE_ENTRY_BYTES for file in files) <= MAX_MANIFEST_BYTES:
+        return files
+    log.info("The output of a run was dropped: its names don't fit into a manifest.")
+    return None
 
 
 def _manifest(context: RunContext, job: Job, outputs: Outputs, ended: Ended, files: tuple[ResultFile, ...]) -> Manifest:
@@ -123,14 +133,15 @@ def _usage(operations: tuple[OperationResult, ...]) -> dict[str, float]:
     return usage
 
 
-async def _add(context: RunContext, folder: RunFolder) -> Cid:
+async def _import(context: RunContext, folder: RunFolder) -> Cid:
+    """Tries a few times: a full disk may have room again, but hardly if nobody makes it."""
     backoff = Backoff(first_s=1.0, most_s=15.0)
     while True:
         try:
-            return await context.store.add_path(folder.result)
+            return await context.store.import_path(folder.result)
         except TransientError as error:
             delay = backoff.failed(error)
-            if backoff.failures >= STORE_ATTEMPTS:
+            if backoff.failures >= KEEP_ATTEMPTS:
                 raise
-            log.warning("The result couldn't be stored yet: %s", error)
+            log.warning("The result couldn't be kept yet: %s", error)
             await asyncio.sleep(delay)

@@ -11,6 +11,7 @@ from hypernode_worker.node.announcer import Announcer
 from hypernode_worker.node.clocks import ChainClock
 from hypernode_worker.node.settings import WorkerSettings
 from hypernode_worker.node.stopping import StopSignal
+from hypernode_worker.node.uploads import Uploads
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,7 @@ class RunContext:
 
     chain: NodeChain
     store: ContentStore
+    uploads: Uploads
     provider: ContainerProvider
     journal: Journal
     clock: Clock

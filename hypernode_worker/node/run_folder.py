@@ -40,6 +40,7 @@ class RunFolder:
         self.workspace = self.path / "workspace"
         self.result = self.path / "result"
         self.output = self.workspace / OUTPUT
+        self._dropped = self.path / "output-dropped"
         self._definition = self.path / "definition.json"
 
     def log_path(self, operation: int) -> Path:
@@ -97,8 +98,14 @@ class RunFolder:
             _move(found, target)
         return _drop_specials(target, len(OUTPUT), 0)
 
+    @property
+    def output_dropped(self) -> bool:
+        """What the job wrote was too much, and is gone, or partly gone where a kill came between."""
+        return self._dropped.exists()
+
     def drop_output(self) -> None:
         """An empty output/ in the result."""
+        self._dropped.touch()
         _delete(self.result / OUTPUT)
         (self.result / OUTPUT).mkdir()
 
@@ -129,8 +136,12 @@ def _move(source: Path, target: Path) -> None:
     try:
         source.rename(target)
     except OSError:
-        # Another user owns it, as with some runtimes: its content can be read, but it can't be moved.
-        shutil.copytree(source, target, symlinks=True, ignore_dangling_symlinks=True)
+        # Another user owns it, as with some runtimes: its content can be read, but it can't be moved. Half a copy must
+        # not pass for the whole: a full disk or a kill may come between.
+        partial = target.parent.with_name(f"{target.name}.part")
+        _delete(partial)
+        shutil.copytree(source, partial, symlinks=True, ignore_dangling_symlinks=True)
+        partial.rename(target)
 
 
 def _drop_specials(folder: Path, inside: int, depth: int) -> int:

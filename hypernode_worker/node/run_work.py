@@ -7,16 +7,17 @@ import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import cast
 
-from hypernode_worker.core.accounts import Job
+from hypernode_worker.core.accounts import FLAG_PINNED, Job
 from hypernode_worker.core.definition import JobDefinition
-from hypernode_worker.core.events import ResultPinned, RunEnded, SetupFinished
+from hypernode_worker.core.events import Event, ResultPinned, RunEnded, SetupFinished, WarningRaised
 from hypernode_worker.core.lifecycle import Progress
 from hypernode_worker.core.manifest import ImageUsed, OperationResult
 from hypernode_worker.core.outcome import RunOutcome
+from hypernode_worker.core.ports import Reach
 from hypernode_worker.core.runs import RunRecord, RunState
-from hypernode_worker.errors import HypernodeError
+from hypernode_worker.errors import ContentInvalid, HypernodeError, PermanentError
 from hypernode_worker.node.execution import Ended, Execution, RunInput
-from hypernode_worker.node.result import Outputs, StoredResult, store_result
+from hypernode_worker.node.result import Outputs, StoredResult, keep_result
 from hypernode_worker.node.run_book import RunBook
 from hypernode_worker.node.run_context import RunContext
 from hypernode_worker.node.run_folder import RunFolder
@@ -41,6 +42,7 @@ class RunWork:
 
     Attributes:
         progress, ended, stored: what decisions are made of.
+        kept: the result, once it lies on this machine's disk and the journal knows its CID; its upload may go on.
         image: resolved, once set up.
     """
 
@@ -58,6 +60,7 @@ class RunWork:
         self._execution: Execution | None = None
         self.progress = Progress.NEW
         self.ended: Ended | None = None
+        self.kept: StoredResult | None = None
         self.stored: StoredResult | None = None
         self.image: ImageUsed | None = None
         self._resumed = False
@@ -77,11 +80,11 @@ class RunWork:
             found = cast("list[object]", operations)
             self.ended_operations = tuple(OperationResult.model_validate(item) for item in found)
         ended = Ended(record.outcome, record.message, record.exit_status) if record.outcome else None
-        if record.state is RunState.STORED and record.result_cid and ended:
-            self.ended = ended
-            self.stored = StoredResult(record.result_cid, record.result_hash, record.exit_status, ended)
-            self.progress = Progress.STORED
-        elif record.state is RunState.ENDED and ended and self._folder.result.is_dir():
+        if record.result_cid and ended:
+            self.kept = StoredResult(record.result_cid, record.result_hash, record.exit_status, ended)
+        if record.state is RunState.STORED and self.kept:
+            self.ended, self.stored, self.progress = ended, self.kept, Progress.STORED
+        elif record.state is RunState.ENDED and ended and (self.kept or self._folder.result.is_dir()):
             self.ended, self.progress = ended, Progress.ENDED
         elif record.state is RunState.RUNNING and attached and self._folder.workspace.is_dir():
             self.progress = Progress.READY
@@ -118,6 +121,19 @@ class RunWork:
     def start_store(self, job: Job) -> None:
         self.progress = Progress.STORING
         self._begin(self._store(job), "store the result")
+
+    async def stop_waiting(self) -> None:
+        """Counts the result as stored though its upload isn't confirmed; that goes on in the background."""
+        await self.cancel()
+        if self.kept is not None and self.progress is not Progress.STORED:
+            cid = self.kept.cid
+            said = f"The result {cid} is posted before its upload is confirmed, which is tried on: see to the store."
+            self._is_stored(self.kept, WarningRaised(said))
+
+    async def withdraw(self) -> None:
+        """The chain holds nothing of the run any more: a result that was never posted needs no upload."""
+        if self.kept is not None and self.progress is not Progress.STORED:
+            await self._context.uploads.drop(self.kept.cid)
 
     def end(self, ended: Ended) -> None:
         """The run is over with this outcome; a later one replaces an earlier."""
@@ -203,27 +219,51 @@ class RunWork:
             log.warning("The container of %s didn't stop: %s", self._book.record.job, error)
 
     async def _store(self, job: Job) -> None:
+        try:
+            if job.flags & FLAG_PINNED and self._context.store.reach is Reach.MACHINE:
+                raise PermanentError("its market demands a pin, and there is neither Kubo nor a pinning service here.")
+            kept = self.kept or await self._keep(job)
+            self._wake()  # what can be posted is known from here on
+            try:
+                await self._context.uploads.confirmed(kept.cid)
+            except ContentInvalid:
+                # Blocks were lost while the worker was away. Perhaps the files are still there.
+                if not self._resumed or not await asyncio.to_thread(self._folder.result.is_dir):
+                    raise
+                kept = await self._keep(job)
+                await self._context.uploads.confirmed(kept.cid)
+        except (HypernodeError, OSError) as error:
+            self.end(Ended(RunOutcome.RESULT_UNAVAILABLE, f"The node couldn't store the result: {error}"))
+            return
+        self._is_stored(kept, ResultPinned(job.address, kept.cid, kept.result_hash))
+
+    async def _keep(self, job: Job) -> StoredResult:
+        """The result on this machine's disk, and its CID in the journal: a restart needs nothing else."""
         ended = self.ended or Ended(RunOutcome.NODE_FAULT, "")
         operations = tuple(self._execution.results) if self._execution else self.ended_operations
         # By the chain's clock, as the pay is: this machine's may be wrong, or be set while the job runs.
         ended_at = max(self._started_at, self._context.chain_clock.now())
         outputs = Outputs(ended, operations, self.image, self._started_at, ended_at)
-        try:
-            stored = await store_result(self._context, job, self._folder, outputs)
-        except (HypernodeError, OSError) as error:
-            self.end(Ended(RunOutcome.RESULT_UNAVAILABLE, f"The node couldn't store the result: {error}"))
-            return
-        self.stored, self.ended = stored, stored.ended
+        kept = await keep_result(self._context, job, self._folder, outputs)
+        if self._context.store.reach is Reach.NETWORK:  # else it is stored at once, and one entry is enough
+            self._journal(RunState.ENDED, kept)
+        self.kept, self.ended = kept, kept.ended
+        return kept
+
+    def _is_stored(self, kept: StoredResult, event: Event) -> None:
+        self._journal(RunState.STORED, kept, event)
+        self.stored, self.progress = kept, Progress.STORED
+
+    def _journal(self, state: RunState, kept: StoredResult, *events: Event) -> None:
         self._book.advance(
-            RunState.STORED,
-            ResultPinned(job.address, stored.cid, stored.result_hash),
-            outcome=stored.ended.outcome,
-            message=stored.ended.message,
-            result_cid=stored.cid,
-            result_hash=stored.result_hash,
-            exit_status=stored.exit_status,
+            state,
+            *events,
+            outcome=kept.ended.outcome,
+            message=kept.ended.message,
+            result_cid=kept.cid,
+            result_hash=kept.result_hash,
+            exit_status=kept.exit_status,
         )
-        self.progress = Progress.STORED
 
     def _note_operations(self, results: Sequence[OperationResult]) -> None:
         self._book.note(operations=[result.model_dump() for result in results])

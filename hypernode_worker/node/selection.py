@@ -6,17 +6,29 @@ from collections.abc import Iterable
 
 from solders.pubkey import Pubkey
 
-from hypernode_worker.core.accounts import FLAG_NETWORK, Framework, GpuVendor, Job, JobState, Node, QueuedJob, Trust
+from hypernode_worker.core.accounts import (
+    FLAG_NETWORK,
+    FLAG_PINNED,
+    Framework,
+    GpuVendor,
+    Job,
+    JobState,
+    Node,
+    QueuedJob,
+    Trust,
+)
 from hypernode_worker.core.definition import FrameworkName, JobDefinition
-from hypernode_worker.core.ports import Capabilities
+from hypernode_worker.core.ports import Capabilities, Reach
 from hypernode_worker.frameworks import framework
 from hypernode_worker.node.settings import GIB, WorkerSettings
 
 MIB = 1 << 20
 
 
-def why_not_job(job: QueuedJob | Job, node: Node, settings: WorkerSettings, now: float) -> str | None:
-    """What the account alone speaks against; None when nothing does."""
+def why_not_job(
+    job: QueuedJob | Job, node: Node, settings: WorkerSettings, now: float, reach: Reach = Reach.NETWORK
+) -> str | None:
+    """What the account alone speaks against; None when nothing does. `reach`: of the store that gets the result."""
     needs, specs = job.requirements, node.specs
     return _first(
         (job.market != node.market, "it belongs to another market"),
@@ -24,6 +36,10 @@ def why_not_job(job: QueuedJob | Job, node: Node, settings: WorkerSettings, now:
         (job.price < settings.min_price, f"it pays {job.price} a second, MIN_PRICE is {settings.min_price}"),
         (job.attempts >= job.max_attempts, "its attempts are spent"),
         (now >= job.deadline, "its queue time has passed"),
+        (
+            bool(job.flags & FLAG_PINNED) and reach is Reach.MACHINE,
+            "its result must be pinned, and nothing here can (IPFS_API_URL, IPFS_UPLOAD_TOKEN)",
+        ),
         (not specs.frameworks >> needs.framework & 1, f"it needs {_name(needs.framework)}, which is not offered here"),
         (needs.gpu_count > specs.gpu_count, f"it needs {needs.gpu_count} GPUs, there are {specs.gpu_count}"),
         (needs.vram_mb > specs.vram_mb, f"it needs {needs.vram_mb} MB of VRAM, there are {specs.vram_mb}"),

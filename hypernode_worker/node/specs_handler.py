@@ -7,7 +7,7 @@ import logging
 from solders.pubkey import Pubkey
 
 from hypernode_worker.core.accounts import Framework, GpuVendor, Market, Node, NodeSpecs, NodeState
-from hypernode_worker.core.events import NodeRegistered, SpecsDetected
+from hypernode_worker.core.events import NodeRegistered, SpecsDetected, WarningRaised
 from hypernode_worker.core.ports import (
     Capabilities,
     ContainerProvider,
@@ -18,7 +18,8 @@ from hypernode_worker.core.ports import (
     NodeChain,
 )
 from hypernode_worker.core.strict_json import canonical_json
-from hypernode_worker.errors import AccountMissing
+from hypernode_worker.core.types import Cid
+from hypernode_worker.errors import AccountMissing, ConfigError, TransientError
 from hypernode_worker.frameworks import all_bits
 from hypernode_worker.node.announcer import Announcer
 from hypernode_worker.node.settings import GIB, WorkerSettings
@@ -59,7 +60,8 @@ class SpecsHandler:
 
     async def register(self, market: Market, host: HostSpecs, payout: Pubkey) -> Node:
         """Registers the node, or updates it where it differs; a transaction is sent only when something does."""
-        specs_cid = await self._store.add_bytes(specs_document(host, self._provider, self._settings))
+        node = await self._chain.node_of(market.address, self._chain.wallet)
+        specs_cid = await self._publish(specs_document(host, self._provider, self._settings), node)
         capabilities = self._provider.capabilities
         specs = node_specs(host, capabilities, self._settings)
         specs = NodeSpecs(
@@ -67,7 +69,6 @@ class SpecsHandler:
             specs.disk_gb, specs.cpu_cores, specs.frameworks, specs_cid,
         )  # fmt: skip
         capacity = min(self._settings.capacity, market.terms.max_capacity)
-        node = await self._chain.node_of(market.address, self._chain.wallet)
         signature = None
         if node is None or (node.specs, node.capacity, node.payout) != (specs, capacity, payout):
             receipt = await self._chain.register_node(market.address, specs, capacity=capacity, payout=payout)
@@ -78,6 +79,16 @@ class SpecsHandler:
             node = await self._registered(market)
         self._announce(NodeRegistered(node.address, market.address, specs_cid, signature))
         return node
+
+    async def _publish(self, document: bytes, node: Node | None) -> Cid | None:
+        """The document's CID. A node that is registered starts without its store too: it may hold jobs."""
+        try:
+            return await self._store.add_bytes(document)
+        except (TransientError, ConfigError) as error:
+            if node is None:
+                raise
+            self._announce(WarningRaised(f"The content store takes nothing now: {error}"))
+            return node.specs.specs_cid
 
     async def _registered(self, market: Market) -> Node:
         node = await self._chain.node_of(market.address, self._chain.wallet)

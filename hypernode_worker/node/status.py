@@ -52,6 +52,7 @@ def worker_status(
         "active_jobs": len(dispatcher.running),
         "candidates": len(board.ready),
         "unpaid_jobs": len(settling),
+        "waiting_uploads": len(context.uploads),
         "counts": asdict(dispatcher.counts),
         "runs": [_run(handler, context) for handler in dispatcher.running.values()],
         "health": asdict(health.usage) if health.usage else None,

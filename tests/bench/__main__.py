@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.bench.figure import Figure, table, write
 
-BENCHMARKS = ("startup", "compute", "settle", "throughput", "idle")
+BENCHMARKS = ("startup", "compute", "journal", "settle", "throughput", "idle", "recovery")
 
 
 def main() -> int:

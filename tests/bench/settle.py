@@ -25,7 +25,7 @@ DEFINITION: dict[str, object] = {
 
 def measure() -> list[Figure]:
     """Median of 20 of each; the target is their ratio."""
-    _import_busybox()
+    import_busybox()
     with open_world() as world:
         ours, docker = asyncio.run(_alternate(world))
     seconds, reference = statistics.median(ours), statistics.median(docker)
@@ -60,7 +60,7 @@ def _docker_run() -> None:
     subprocess.run(command, check=True, capture_output=True)
 
 
-def _import_busybox() -> None:
+def import_busybox() -> None:
     """An image of this machine's static busybox: no registry is needed."""
     found = shutil.which("busybox")
     if found is None:

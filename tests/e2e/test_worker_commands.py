@@ -124,6 +124,12 @@ def test_what_is_wrong_with_a_wallet_or_market_is_said(town: Town) -> None:
     town.run("poor", "key", "new")
     assert "too few for fees" in town.run("poor", "start", code=2)
     assert "holds 0.0 SOL" in town.run("poor", "job", "post", town.definition(QUICK, LOW), "--yes", code=1)
+    pinned = town.json("client", "market", "create", "--min-price", "1000", "--pinned")["market"]
+    assert "must be pinned" in town.run("client", "market", "show", pinned)
+    town.settings["node"] = {"MARKET_PUBKEY": pinned}
+    assert "demands that results are pinned" in town.run("node", "test", "--only", "market", code=3)
+    town.settings["node"]["IPFS_API_URL"] = "http://127.0.0.1:9"
+    assert "pays at least" in town.run("node", "test", "--only", "market")
     missing = town.run("client", "market", "show", "4nqaDKBDPRot9vgFN1PymNt6vMvzuPLYn8Vmi7SCHQcR", code=1)
     assert "There is no market" in missing
     assert "is the program of this package; nobody can change it" in town.run("client", "test", "--only", "program")

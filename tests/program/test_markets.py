@@ -9,10 +9,10 @@ import pytest
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from hypernode_worker.core.accounts import MarketTerms
+from hypernode_worker.core.accounts import MarketTerms, Requirements
 from hypernode_worker.core.types import Cid
 from hypernode_worker.solana.addresses import SYSTEM_PROGRAM, TOKEN_PROGRAM, WRAPPED_SOL
-from tests.support.market_world import World
+from tests.support.market_world import CID, World
 from tests.support.svm import START_SLOT, Svm, refused
 
 MONTH = 30 * 24 * 3600
@@ -51,8 +51,8 @@ def test_a_market_holds_its_terms_and_who_made_it() -> None:
     market = svm.market(svm.program.market_address(owner.pubkey(), 2**64 - 1))
     assert market.terms == EVERYTHING
     assert (market.authority, market.payment_mint, market.stake_mint) == (owner.pubkey(), mint, Pubkey.default())
-    assert (market.market_id, market.revision, market.paused, market.version) == (2**64 - 1, 0, 0, 1)
-    assert market.created_slot == START_SLOT
+    assert (market.market_id, market.paused, market.version) == (2**64 - 1, 0, 1)
+    assert (market.created_slot, market.revision) == (START_SLOT, START_SLOT)
     assert [e.name for e in landed.events] == ["MarketCreated"]
     assert svm.lamports(market.address) == svm.rent(320)
 
@@ -121,12 +121,13 @@ def test_mints_are_checked(native: World) -> None:
 
 
 def test_an_update_replaces_terms_and_counts_revisions(native: World) -> None:
+    first = native.market.revision
     native.update_market(paused=True, min_price=77, spec_cid=Cid.of(b"rules"))
     market = native.market
     assert market.terms == dataclasses.replace(native.terms, min_price=77, spec_cid=Cid.of(b"rules"))
-    assert (market.revision, market.paused) == (1, 1)
+    assert (market.revision, market.paused) == (first + 1, 1)
     native.update_market(paused=False)
-    assert (native.market.revision, native.market.paused) == (2, 0)
+    assert (native.market.revision, native.market.paused) == (first + 2, 0)
 
 
 def test_only_its_authority_changes_or_closes_a_market(native: World) -> None:
@@ -202,3 +203,36 @@ def test_jobs_and_nodes_of_a_market_made_again_dont_match(world: World) -> None:
     world.claim(new_job, begin=True)
     world.finish(new_job)
     world.cancel(old_job)
+
+
+def remake(world: World, **changes: Any) -> None:
+    """Closes the market and makes it again at its address, in one transaction."""
+    owner, market = world.owner.pubkey(), world.market
+    terms = dataclasses.replace(market.terms, **changes)
+    close = world.program.close_market(owner, market.address)
+    again = world.program.create_market(owner, market.market_id, terms, payment_mint=world.mint)
+    world.svm.send(close, again, signers=[world.owner])
+
+
+def test_a_client_never_meets_the_terms_of_a_market_made_again(world: World) -> None:
+    """What it read had a review; without one, a node of the owner's could take the deposit for any result."""
+    world.market_key = world.make_market(review_period=600, arbiter=SOMEONE)
+    world.svm.advance(1)
+    build, key = world.program.create_job, world.client.pubkey()
+    seen = build(key, world.market, nonce=70, definition_cid=CID, price=1000, timeout=600, requirements=Requirements())
+    remake(world, review_period=0)
+    with refused("RevisionChanged"):
+        world.send(seen, world.client)
+
+
+def test_no_number_of_updates_brings_a_market_made_again_to_an_old_revision(native: World) -> None:
+    """Revisions begin at the slot and grow by one an update: a market that ran ahead of the slots can't be closed."""
+    for _ in range(5):
+        native.update_market()
+    reached = native.market.revision
+    while native.svm.slot <= reached:
+        with refused("MarketTooNew"):
+            remake(native)
+        native.svm.advance(slots=1)
+    remake(native)
+    assert native.market.revision > reached

@@ -10,7 +10,7 @@ from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from hypernode_worker.core.accounts import JobState
+from hypernode_worker.core.accounts import JobState, NodeState
 from hypernode_worker.solana.addresses import token_address
 from tests.support.market_world import SPECS, World
 from tests.support.svm import START_TIME, refused
@@ -217,6 +217,29 @@ def test_stake_of_an_earlier_market_counts_for_nothing_and_comes_back(world: Wor
     world.withdraw()
     world.send(world.program.deregister_node(world.node, stake_mint=old_mint), world.operator)
     assert world.svm.token_balance(token_address(world.payout.pubkey(), old_mint)) == 300
+
+
+def test_a_strangers_dust_cannot_keep_a_node_from_leaving(world: World) -> None:
+    """While a node drains only its own wallets add stake, or a base unit each cooldown would hold it for ever."""
+    stranger = world.svm.wallet()
+    world.stake(300)
+    world.heartbeat(NodeState.DRAINING)
+    world.unstake(300)
+    world.svm.advance(DAY)
+    with refused("WrongAuthority"):
+        world.stake(1, funder=stranger)
+    world.withdraw()
+    with refused("WrongAuthority"):
+        world.stake(1, funder=stranger)
+    world.send(world.program.deregister_node(world.node, stake_mint=world.stake_mint), world.operator)
+    assert not world.svm.exists(world.node_key)
+
+
+@pytest.mark.parametrize("who", ["operator", "payout"])
+def test_a_draining_nodes_own_wallets_add_stake(world: World, who: str) -> None:
+    world.heartbeat(NodeState.DRAINING)
+    world.stake(300, funder=getattr(world, who))
+    assert world.node.staked == 300
 
 
 def test_terms_that_stake_need_a_mint() -> None:

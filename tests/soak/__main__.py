@@ -10,11 +10,13 @@ from pathlib import Path
 from tests.bench.figure import Figure, table, write
 from tests.bench.world import open_world
 from tests.soak.kills import Toll, kill_again_and_again
+from tests.soak.load import Growth, run_many
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     parser.add_argument("--kills", type=int, default=1_000)
+    parser.add_argument("--runs", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--runtime", choices=("process", "docker"), default="process")
     parser.add_argument("--out", type=Path, default=Path("build/soak.json"))
@@ -25,6 +27,9 @@ def main() -> int:
             kill_again_and_again(world, kills=arguments.kills, seed=arguments.seed, runtime=arguments.runtime)
         )
     figures = figures_of(toll)
+    print(f"{arguments.runs} runs by one worker ...", file=sys.stderr, flush=True)
+    with open_world() as world:
+        figures += figures_of_growth(asyncio.run(run_many(world, arguments.runs)))
     print(table(figures))
     write(figures, arguments.out)
     return int(any(figure.met is False for figure in figures))
@@ -43,6 +48,18 @@ def figures_of(toll: Toll) -> list[Figure]:
         Figure("paid twice", toll.overpaid, "lamports", target=0),
         Figure("folders, processes and containers left", toll.left_over, "", target=0),
         Figure("time", toll.seconds, "s"),
+    ]
+
+
+def figures_of_growth(growth: Growth) -> list[Figure]:
+    grown = (growth.rss_end - growth.rss_warm) / 2**20
+    return [
+        Figure("runs by one worker, mock runtime", growth.runs, "runs"),
+        Figure("runs a second", growth.rate, "runs/s"),
+        Figure("memory of the worker when warm", growth.rss_warm / 2**20, "MiB"),
+        Figure("memory of the worker at the end", growth.rss_end / 2**20, "MiB"),
+        Figure("growth of its memory", grown, "MiB", target=5.0),
+        Figure("growth of its open files", growth.files_end - growth.files_warm, "files", target=5),
     ]
 
 

@@ -39,8 +39,11 @@ async def localnet() -> AsyncGenerator[RunningChain]:
 
 
 @contextmanager
-def validator(folder: Path) -> Generator[RunningChain]:
+def validator(folder: Path, accounts: Path | None = None) -> Generator[RunningChain]:
     """The solana-test-validator on PATH, its ledger in a fresh folder, ended with the block.
+
+    Args:
+        accounts: a folder of JSON files, each an account of the genesis, as `solana account --output json` writes them.
 
     Raises:
         TimeoutError: it didn't answer in a minute.
@@ -51,6 +54,8 @@ def validator(folder: Path) -> Generator[RunningChain]:
     command += ["--rpc-port", str(rpc), "--faucet-port", str(faucet), "--gossip-port", str(gossip)]
     command += ["--dynamic-port-range", f"{dynamic}-{first + _PORTS_NEEDED - 1}"]
     command += ["--bpf-program", str(LOCALNET_PROGRAM_ID), str(PROGRAM_FILE)]
+    if accounts is not None:
+        command += ["--account-dir", str(accounts)]
     log = folder / "validator.log"
     with log.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)

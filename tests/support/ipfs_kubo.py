@@ -40,11 +40,12 @@ class KuboRepo:
 
 @dataclass(frozen=True, slots=True)
 class Kubo:
-    """A running daemon."""
+    """A running daemon; `process` for tests that kill it."""
 
     repo: KuboRepo
     api: str
     gateway: str
+    process: subprocess.Popen[str]
 
 
 def make_repo(folder: Path) -> KuboRepo:
@@ -59,8 +60,14 @@ def make_repo(folder: Path) -> KuboRepo:
 @contextlib.contextmanager
 def running_kubo(folder: Path) -> Generator[Kubo]:
     """A daemon without a network, on free ports, gone afterwards."""
-    repo = make_repo(folder)
-    env = {**os.environ, "IPFS_PATH": str(folder)}
+    with kubo_daemon(make_repo(folder)) as kubo:
+        yield kubo
+
+
+@contextlib.contextmanager
+def kubo_daemon(repo: KuboRepo) -> Generator[Kubo]:
+    """A daemon over a repository that is there already."""
+    env = {**os.environ, "IPFS_PATH": str(repo.folder)}
     with subprocess.Popen(
         ["ipfs", "daemon", "--offline"], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
@@ -79,7 +86,8 @@ def running_kubo(folder: Path) -> Generator[Kubo]:
             stuck.cancel()
             drain = threading.Thread(target=process.stdout.read, daemon=True)
             drain.start()
-            yield Kubo(repo, _port("RPC API server listening on ", seen), _port("Gateway server listening on ", seen))
+            api, gateway = _port("RPC API server listening on ", seen), _port("Gateway server listening on ", seen)
+            yield Kubo(repo, api, gateway, process)
         finally:
             stuck.cancel()
             process.terminate()

@@ -103,7 +103,8 @@ def answering(body: bytes, status: str = "200 OK", **headers: str) -> Answer:
 class FakePinning:
     """Speaks Pinata's file endpoint and list. `cid_of` makes the CID of a folder or file, `None`: ours.
 
-    `lie` is answered in place of the true CID; `pinned` are the roots it keeps, in `blocks`.
+    `lie` is answered in place of the true CID; `pinned` are the roots it keeps, in `blocks`. While `refusing`, uploads
+    get a 503; `refused` are their names.
     """
 
     token: str
@@ -113,6 +114,8 @@ class FakePinning:
     url: str = ""
     pinned: set[Cid] = field(default_factory=set[Cid])
     uploads: list[list[str]] = field(default_factory=list[list[str]])
+    refusing: bool = False
+    refused: list[str] = field(default_factory=list[str])
 
     async def pin(self, request: web.Request) -> web.Response:
         if request.headers.get("Authorization") != f"Bearer {self.token}":
@@ -122,6 +125,9 @@ class FakePinning:
         folder = Path(tempfile.mkdtemp())
         try:
             names = await _store_files(request, folder)
+            if self.refusing:
+                self.refused.append(names[0])
+                return web.json_response({"error": "come back later"}, status=503)
             root = folder / PurePosixPath(names[0]).parts[0]
             part = await asyncio.to_thread(Importer(PROFILES["kubo-cid-v1"], self._keep).add_path, root)
             text = str(part.cid) if self.cid_of is None else await asyncio.to_thread(self.cid_of, root)

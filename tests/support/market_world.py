@@ -25,7 +25,7 @@ from hypernode_worker.core.types import Cid
 from hypernode_worker.solana.addresses import token_address
 from hypernode_worker.solana.program import Payees
 from tests.support.accounts import make_specs
-from tests.support.svm import Landed, Svm
+from tests.support.svm import START_SLOT, START_TIME, Landed, Svm
 
 CID = Cid.of(b"a definition")
 RESULT = Cid.of(b"a result")
@@ -54,8 +54,9 @@ class World:
         staking: bool = False,
         gapless: bool = False,
         terms: dict[str, Any] | None = None,
+        start: tuple[int, int] = (START_TIME, START_SLOT),
     ) -> None:
-        self.svm = Svm(gapless=gapless)
+        self.svm = Svm(gapless=gapless, start=start)
         self.program = self.svm.program
         self.owner, self.client, self.operator = (self.svm.wallet() for _ in range(3))
         self.payout, self.fees = self.svm.wallet(1), self.svm.wallet(1)

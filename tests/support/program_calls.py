@@ -17,10 +17,11 @@ from tests.support.market_world import CID, DIGEST, RESULT, SPECS, World
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """An instruction that this world accepts now, with its signers."""
+    """An instruction that this world accepts now, with its signers, and the tokens that it burns."""
 
     instruction: Instruction
     signers: tuple[Keypair, ...]
+    burnt: int = 0
 
 
 def _create_market(w: World) -> Call:

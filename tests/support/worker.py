@@ -58,17 +58,17 @@ class MemoryStore:
 
     Attributes:
         faults: method name -> errors for its next calls.
+        reach: who can fetch what is added.
+        added: what was published, in order; `waiting` what was only imported.
     """
 
     def __init__(self) -> None:
         self.faults: dict[str, list[Exception]] = {}
+        self.reach = Reach.NETWORK
         self.added: list[Cid] = []
+        self.waiting: dict[Cid, None] = {}
         self._files: dict[Cid, bytes] = {}
         self._trees: dict[Cid, dict[str, bytes]] = {}
-
-    @property
-    def reach(self) -> Reach:
-        return Reach.NETWORK
 
     @property
     def description(self) -> str:
@@ -85,13 +85,29 @@ class MemoryStore:
         return cid
 
     async def add_path(self, path: Path) -> Cid:
-        self._fail("add_path")
+        cid = await self.import_path(path)
+        await self.publish(cid)
+        return cid
+
+    async def import_path(self, path: Path) -> Cid:
+        self._fail("import_path")
         tree = _read_tree(path)
         listing = "\n".join(f"{name}:{hashlib.sha256(data).hexdigest()}" for name, data in tree.items())
         cid = Cid.of(listing.encode(), DAG_PB)
         self._trees[cid] = tree
-        self.added.append(cid)
+        self.waiting[cid] = None
         return cid
+
+    async def publish(self, cid: Cid) -> None:
+        self._fail("publish")
+        self.added.append(cid)
+        self.waiting.pop(cid, None)
+
+    async def unpublished(self) -> Sequence[Cid]:
+        return tuple(self.waiting)
+
+    async def withdraw(self, cid: Cid) -> None:
+        self.waiting.pop(cid, None)
 
     async def has(self, cid: Cid) -> bool:
         return cid in self._files or cid in self._trees

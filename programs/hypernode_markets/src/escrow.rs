@@ -33,6 +33,7 @@ impl NewAccount<'_> {
     #[inline(never)]
     pub fn create(&self) -> Result {
         guard::vacant(self.account)?;
+        writable(self.payer)?;
         let rent = Rent::get()?.try_minimum_balance(self.bytes)?;
         let missing = rent.saturating_sub(self.account.lamports());
         let lamports = missing.checked_add(self.deposit).ok_or(Error::Overflow)?;
@@ -99,11 +100,9 @@ impl Fund<'_> {
     pub fn open(&self, mint: &AccountView, bump: u8) -> Result {
         program_is(self.token_program, &TOKEN)?;
         let escrow = needed(self.escrow, self.program)?;
-        let seeds = [
-            Seed::from(b"escrow"),
-            Seed::from(self.job.address().as_array()),
-            Seed::from(core::slice::from_ref(&bump)),
-        ];
+        let (job, bump) = (self.job.address().as_array(), core::slice::from_ref(&bump));
+        guard::derived(escrow, &[b"escrow", job, bump, self.program.as_array(), guard::DERIVED])?;
+        let seeds = [Seed::from(b"escrow"), Seed::from(job), Seed::from(bump)];
         let (payer, bytes) = (self.client, TokenAccount::LEN);
         NewAccount { payer, account: escrow, bytes, owner: &TOKEN, deposit: 0, seeds: &seeds }.create()?;
         InitializeAccount3::new(escrow, mint, self.job.address()).invoke()

@@ -3,6 +3,7 @@
 use pinocchio::{error::ProgramError, AccountView, Address};
 
 use crate::error::Error;
+use crate::hash::sha256;
 use crate::state::layout::{Account, Plain, VERSION};
 
 pub type Result<T = ()> = core::result::Result<T, ProgramError>;
@@ -13,6 +14,8 @@ pub const SYSTEM: Address = pinocchio_system::ID;
 pub const TOKEN: Address = pinocchio_token::ID;
 /// The mint of wrapped SOL: native SOL is paid without it.
 const WRAPPED_SOL: Address = Address::from_str_const("So11111111111111111111111111111111111111112");
+/// What every derived address is hashed with.
+pub const DERIVED: &[u8] = b"ProgramDerivedAddress";
 const MINT_BYTES: usize = 82;
 const MINT_INITIALIZED: usize = 45;
 
@@ -38,6 +41,17 @@ pub fn writable(account: &AccountView) -> Result {
 #[inline(always)]
 pub fn at(account: &AccountView, address: &Address) -> Result {
     ensure(account.address() == address, Error::WrongAddress)
+}
+
+/// The account is at the address that seeds, a bump of the caller's, program and `DERIVED` give.
+///
+/// A signature for another address, or for a bump with which there is none (a point of the curve), would make the
+/// runtime end the program without an error of its own.
+#[inline(always)]
+pub fn derived(account: &AccountView, pieces: &[&[u8]]) -> Result {
+    let address = Address::new_from_array(sha256(pieces));
+    at(account, &address)?;
+    ensure(!address.is_on_curve(), Error::WrongAddress)
 }
 
 /// The signer is the one who may do this.

@@ -14,6 +14,7 @@ mod error;
 mod escrow;
 mod event;
 mod guard;
+mod hash;
 mod instruction;
 mod processor;
 mod state;

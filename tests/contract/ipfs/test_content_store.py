@@ -87,6 +87,30 @@ async def test_adding_may_be_repeated_and_is_held_afterwards(stores: Stores) -> 
     assert await stores.writer.has(cid)
 
 
+async def test_what_is_imported_is_here_and_what_is_published_is_there(stores: Stores, tmp_path: Path) -> None:
+    result = result_in(tmp_path)
+    (result / "output" / "own").write_bytes(secrets.token_bytes(100))
+    cid = await stores.writer.import_path(result)
+    assert cid == await stores.writer.import_path(result)
+    waits = stores.writer.reach is Reach.NETWORK
+    assert list(await stores.writer.unpublished()) == [cid] * waits
+    assert await stores.writer.has(cid) is not waits
+    await fetch(stores.writer, cid, tmp_path / "own copy")
+    await stores.writer.publish(cid)
+    await stores.writer.publish(cid)
+    assert await stores.writer.unpublished() == ()
+    assert await stores.writer.has(cid)
+    await fetch(stores.reader, cid, tmp_path / "copy")
+    assert listing(tmp_path / "copy") == listing(result) == listing(tmp_path / "own copy")
+
+
+async def test_what_is_withdrawn_needs_no_upload(stores: Stores, tmp_path: Path) -> None:
+    cid = await stores.writer.import_path(result_in(tmp_path))
+    await stores.writer.withdraw(cid)
+    await stores.writer.withdraw(cid)
+    assert await stores.writer.unpublished() == ()
+
+
 async def test_many_at_once(stores: Stores, tmp_path: Path) -> None:
     pieces = [secrets.token_bytes(1000 + index) for index in range(12)]
     cids = await asyncio.gather(*(stores.writer.add_bytes(piece) for piece in pieces))

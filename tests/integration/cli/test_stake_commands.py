@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from solders.pubkey import Pubkey
 
+from hypernode_worker.core.accounts import NodeState
 from hypernode_worker.solana.addresses import token_address
 from hypernode_worker.solana.program import MarketsProgram
 from tests.support.clocked_town import ClockedTown
@@ -25,7 +26,7 @@ def open_market(town: ClockedTown, *options: str, tokens: int = 20_000) -> tuple
 
 
 def test_stake_from_nothing_to_nothing(town: ClockedTown) -> None:
-    _, mint = open_market(town)
+    market, mint = open_market(town)
     before = town.json("node", "stake", "show")
     assert (before["staked"], before["wallet_balance"], before["decimals"]) == (0, 20_000, 3)
     assert (before["min_stake"], before["lock_per_job"], before["stake_mint"]) == (5_000, 2_000, mint)
@@ -52,6 +53,7 @@ def test_stake_from_nothing_to_nothing(town: ClockedTown) -> None:
     assert town.tokens("node", mint) == 15_000
 
     town.run("node", "stake", "withdraw", "5000")
+    assert town.node("node", market).state is NodeState.DRAINING, "nobody else can add to its stake now"
     town.advance(COOLDOWN_S)
     town.run("node", "stake", "withdraw")
     assert town.tokens("node", mint) == 20_000

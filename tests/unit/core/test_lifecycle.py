@@ -25,6 +25,7 @@ from hypernode_worker.core.lifecycle import (
     SendSignOfLife,
     SetUp,
     StopRequest,
+    StopWaiting,
     Store,
     Wait,
     decide,
@@ -85,13 +86,20 @@ TABLE: list[tuple[Observation, Action]] = [
     ),
     (see(held(JobState.RUNNING), progress=Progress.ENDED, outcome=OK), Store()),
     (see(held(JobState.RUNNING), progress=Progress.ENDED, outcome=OK, stop=StopRequest.NOW), Store()),
+    (see(held(JobState.RUNNING), progress=Progress.STORING, outcome=OK), Wait(START + 150)),
     (
-        see(held(JobState.RUNNING), progress=Progress.STORING, outcome=OK),
-        Wait(START + 168),
-    ),  # 180 less a tenth of the grace
-    (
-        see(held(JobState.RUNNING), progress=Progress.STORING, outcome=OK, now=START + 168),
+        see(held(JobState.RUNNING), progress=Progress.STORING, outcome=OK, now=START + 150),
         Interrupt(RunOutcome.RESULT_UNAVAILABLE),
+    ),
+    (
+        see(held(JobState.RUNNING), progress=Progress.STORING, outcome=OK, now=START + 180),
+        Wait(START + 180 + GIVE_UP_S),
+    ),
+    (see(held(JobState.RUNNING), progress=Progress.STORING, outcome=OK, postable=True), Wait(START + 150)),
+    (see(held(JobState.RUNNING), progress=Progress.STORING, outcome=OK, postable=True, now=START + 150), StopWaiting()),
+    (
+        see(held(JobState.RUNNING, stopped_at=START), progress=Progress.STORING, outcome=OK, postable=True),
+        Wait(START + 90),
     ),
     (see(held(JobState.RUNNING), progress=Progress.STORED, outcome=OK), Finish()),
     (see(held(JobState.RUNNING), progress=Progress.STORED, outcome=OK, now=START + 500), Finish()),
@@ -148,6 +156,7 @@ def test_each_outcome_has_one_effect(outcome: RunOutcome) -> None:
     now=st.integers(0, 10_000),
     stopped=st.booleans(),
     heartbeat=st.none() | st.integers(0, 10_000),
+    postable=st.booleans(),
 )
 def test_decide_is_total_and_keeps_its_rules(
     state: JobState | None,
@@ -159,12 +168,16 @@ def test_decide_is_total_and_keeps_its_rules(
     now: int,
     stopped: bool,
     heartbeat: int | None,
+    postable: bool,
 ) -> None:
     job = None if state is None else held(state, stopped_at=START + 5 if stopped else 0)
     if job is not None and not ours:
         job = replace(job, node=Pubkey.new_unique())
     seen = see(job, claimed=claimed, progress=progress, outcome=outcome, stop=stop, now=now, heartbeat_at=heartbeat)
-    action = decide(seen)
+    action = decide(replace(seen, postable=postable))
+    if isinstance(action, StopWaiting):
+        assert postable
+        assert progress is Progress.STORING
     if isinstance(action, Claim):
         assert not claimed
         assert state is JobState.QUEUED
@@ -172,7 +185,7 @@ def test_decide_is_total_and_keeps_its_rules(
         assert progress is Progress.STORED
         assert outcome is not None
         assert outcome.effect is Effect.FINISH
-    if isinstance(action, Begin | Release | Store | Execute | SendSignOfLife | Finish):
+    if isinstance(action, Begin | Release | Store | StopWaiting | Execute | SendSignOfLife | Finish):
         assert ours
         assert state in (JobState.CLAIMED, JobState.RUNNING)
     if isinstance(action, Close) and state in (JobState.CLAIMED, JobState.RUNNING) and ours:
@@ -192,10 +205,11 @@ class Simulated:
     claims: int = 0
     finishes: int = 0
     releases: int = 0
+    kept: bool = False
 
     def observe(self) -> Observation:
         return Observation(
-            self.job, NODE, RUN, self.claimed, self.now, 60, self.progress, self.outcome, None, self.stop
+            self.job, NODE, RUN, self.claimed, self.now, 60, self.progress, self.outcome, None, self.stop, self.kept
         )
 
     def act(self, action: Action, luck: int) -> None:  # noqa: C901 -- one case for each action
@@ -216,6 +230,9 @@ class Simulated:
                 self.outcome, self.progress = outcome, Progress.ENDED
             case Store():
                 self.progress = Progress.STORING
+            case StopWaiting():
+                assert self.kept
+                self.progress = Progress.STORED
             case Finish():
                 self.finishes += 1
                 assert self.progress is Progress.STORED
@@ -246,6 +263,8 @@ class Simulated:
                 self.outcome, self.progress = RunOutcome.NODE_FAULT, Progress.ENDED
             case Progress.STORING, 0 | 1:
                 self.progress = Progress.STORED
+            case Progress.STORING, 2:
+                self.kept = True
             case _:
                 pass
         if luck == 31:

@@ -90,6 +90,19 @@ async def test_what_is_needed_stays(worker: LayeredStore) -> None:
     assert (await worker.has(unpaid), await worker.has(paid)) == (True, False)
 
 
+async def test_what_is_still_to_be_uploaded_stays(worker: LayeredStore) -> None:
+    keeper = BlockKeeper(worker.blocks)
+    root, other = await worker.add_bytes(b"a result on its way"), await worker.add_bytes(b"other")
+    worker.blocks.queue_upload(root)
+    age(worker.blocks.folder)
+    assert await names(keeper) == [str(other)]
+    await keeper.evict([str(root), str(other)], NOTHING)
+    assert (await worker.has(root), await worker.has(other)) == (True, False)
+    worker.blocks.end_upload(root)
+    age(worker.blocks.folder)
+    assert await names(keeper) == [str(root)]
+
+
 async def test_blocks_that_roots_share_go_with_the_last_of_them(
     worker: LayeredStore, user: LayeredStore, tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypernode_worker.core.types import Cid
 from hypernode_worker.errors import ConfigError, ContentNotFound, EndpointDown
 from hypernode_worker.ipfs.blocks import EmbeddedStore
-from hypernode_worker.ipfs.layers import SHUN_S, SLOW_S, LayeredSource
+from hypernode_worker.ipfs.layers import HEAD_START_S, RACING, SHUN_S, SLOW_MOST_S, SLOW_S, LayeredSource
 
 pytestmark = pytest.mark.looptime
 DATA = [b"%d" % index for index in range(20)]
@@ -27,17 +27,22 @@ class Place:
     answer: bytes | Exception | None = None
     delay_s: float = 0.01
     asked: list[float] = field(default_factory=list[float])
+    cancelled: int = 0
 
     async def block(self, cid: Cid) -> bytes:
         self.asked.append(asyncio.get_running_loop().time())
-        await asyncio.sleep(self.delay_s)
+        try:
+            await asyncio.sleep(self.delay_s)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
         if isinstance(self.answer, Exception):
             raise self.answer
         return DATA[CIDS.index(cid)] if self.answer is None else self.answer
 
 
-def layered(folder: Path, places: Sequence[Place]) -> LayeredSource:
-    return LayeredSource(EmbeddedStore(folder), places, head_start_s=2.0)
+def layered(folder: Path, places: Sequence[Place], *, head_start_s: float = 2.0) -> LayeredSource:
+    return LayeredSource(EmbeddedStore(folder), places, head_start_s=head_start_s)
 
 
 def now() -> float:
@@ -147,3 +152,98 @@ async def test_what_a_person_must_change_is_not_hidden(tmp_path: Path) -> None:
     source = layered(tmp_path, [Place("a", ConfigError("the token is wrong")), Place("b")])
     with pytest.raises(ConfigError, match="token"):
         await source.block(CIDS[0])
+
+
+# --- the race
+
+
+async def test_silent_places_get_company_ever_later_and_all_but_the_winner_are_cancelled(tmp_path: Path) -> None:
+    places = [Place("a", delay_s=100.0), Place("b", delay_s=100.0), Place("c", delay_s=1.0), Place("d")]
+    source = layered(tmp_path, places, head_start_s=HEAD_START_S)
+    assert await source.block(CIDS[0]) == DATA[0]
+    assert [place.asked[0] for place in places[:3]] == pytest.approx([0.0, 0.3, 0.9], abs=0.02)
+    assert now() == pytest.approx(1.9, abs=0.02)
+    assert [place.cancelled for place in places] == [1, 1, 0, 0]
+    assert places[3].asked == []
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_one_that_fails_is_followed_by_the_next_at_once(tmp_path: Path) -> None:
+    places = [Place("a", EndpointDown("refused"), 0.0), Place("b", ContentNotFound("no"), 0.0), Place("c")]
+    await layered(tmp_path, places, head_start_s=HEAD_START_S).block(CIDS[0])
+    assert now() < 0.1
+
+
+async def test_a_place_that_usually_takes_its_time_gets_it(tmp_path: Path) -> None:
+    usual, other = Place("a", delay_s=0.25), Place("b")
+    source = layered(tmp_path, [usual, other], head_start_s=HEAD_START_S)
+    await source.block(CIDS[0])
+    usual.delay_s = 0.45  # within twice its usual time
+    await source.block(CIDS[1])
+    assert other.asked == []
+
+
+async def test_a_slow_first_place_costs_one_head_start_and_not_one_a_block(tmp_path: Path) -> None:
+    slow, fast = Place("a", delay_s=1.5), Place("b")
+    source = layered(tmp_path, [slow, fast], head_start_s=HEAD_START_S)
+    for index in range(20):
+        await source.block(CIDS[index])
+    assert now() == pytest.approx(0.3 + 20 * 0.01, abs=0.1)
+    assert len(slow.asked) == 1
+
+
+async def test_time_outs_grow_with_each_offence_and_end_with_a_delivery(tmp_path: Path) -> None:
+    silent, other = Place("a", delay_s=1000.0), Place("b")
+    source = layered(tmp_path, [silent, other], head_start_s=HEAD_START_S)
+    pauses: list[float] = []
+    index = 0
+    for _ in range(4):
+        before = len(silent.asked)
+        while len(silent.asked) == before:
+            EmbeddedStore(tmp_path / f"{index}")
+            source = _forget(source, tmp_path / f"{index}")
+            await source.block(CIDS[index % 20])
+            index += 1
+            await asyncio.sleep(0.2)
+    pauses = [later - earlier for earlier, later in zip(silent.asked, silent.asked[1:], strict=False)]
+    for number, pause in enumerate(pauses):
+        assert SLOW_S * 2**number * 0.5 <= pause <= SLOW_S * 2**number + 1.0
+    silent.delay_s = 0.01
+    await asyncio.sleep(SLOW_MOST_S)
+    source = _forget(source, tmp_path / "again")
+    await source.block(CIDS[0])
+    silent.delay_s = 1000.0
+    await source.block(CIDS[1])
+    offended = now()
+    while silent.asked[-1] <= offended:
+        source = _forget(source, tmp_path / f"b{index}")
+        await source.block(CIDS[2])
+        index += 1
+        await asyncio.sleep(0.2)
+    assert silent.asked[-1] - offended <= SLOW_S + 1.0
+
+
+def _forget(source: LayeredSource, folder: Path) -> LayeredSource:
+    """The same places and what is known of them, over blocks that aren't here."""
+    source._local = EmbeddedStore(folder)  # pyright: ignore[reportPrivateUsage]
+    return source
+
+
+async def test_a_liar_is_not_even_asked_while_there_is_another(tmp_path: Path) -> None:
+    liar, slow = Place("liar", b"wrong"), Place("slow", delay_s=5.0)
+    source = layered(tmp_path, [liar, slow], head_start_s=HEAD_START_S)
+    for index in range(3):
+        await source.block(CIDS[index])
+    assert len(liar.asked) == 1
+
+
+async def test_many_blocks_over_silent_places_ask_only_so_much_at_once(tmp_path: Path) -> None:
+    places = [Place(name, delay_s=1000.0) for name in "abcdefgh"]
+    source = layered(tmp_path, places, head_start_s=HEAD_START_S)
+    tasks = [asyncio.create_task(source.block(cid)) for cid in CIDS[:10]]
+    await asyncio.sleep(200)
+    assert sum(len(place.asked) for place in places) == RACING
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert sum(place.cancelled for place in places) == RACING

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -108,3 +110,44 @@ def test_collecting_may_be_repeated(folder: RunFolder) -> None:
     (folder.output / "good").write_text("good")
     assert (folder.collect_output(), folder.collect_output()) == (0, 0)
     assert listed(folder) == ["output/good"]
+
+
+def test_half_a_copy_never_passes_for_the_output(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b", "c"):
+        (folder.output / name).write_text(name)
+
+    def refuse(path: Path, target: Path) -> None:
+        if path == folder.output:
+            raise PermissionError(errno.EPERM, "it is another user's")
+        path.replace(target)
+
+    def half(source: Path, target: Path, **_: object) -> None:
+        target.mkdir()
+        (target / "a").write_bytes((source / "a").read_bytes())
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copytree", half)
+        with pytest.raises(OSError, match="No space left"):
+            folder.collect_output()
+    assert listed(folder) == []
+    assert folder.collect_output() == 0
+    assert listed(folder) == ["output/a", "output/b", "output/c"]
+
+
+def test_output_that_was_being_dropped_stays_dropped(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder.output / "big").write_text("too much")
+    folder.collect_output()
+    assert not folder.output_dropped
+
+    def killed(_: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hypernode_worker.node.run_folder.delete_tree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            folder.drop_output()
+    assert folder.output_dropped
+    folder.drop_output()
+    assert listed(folder) == []

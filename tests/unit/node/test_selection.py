@@ -194,7 +194,7 @@ async def test_a_poor_or_full_machine_takes_nothing(worlds: Worlds) -> None:
 @pytest.mark.looptime
 async def test_a_job_that_was_given_back_rests(worlds: Worlds) -> None:
     async with worlds() as world, worker(world) as node:
-        world.faults["add_path"] = [PermanentError("the store is broken")] * 50
+        world.faults["import_path"] = [PermanentError("the store is broken")] * 50
         await world.post()
         await asyncio.sleep(1800)
         assert 1 <= len(node.said(RunClaimed)) <= 3

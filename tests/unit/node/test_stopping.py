@@ -135,7 +135,7 @@ async def test_a_cancelled_worker_still_gives_the_job_back(worlds: Worlds) -> No
 
 async def test_a_result_that_is_being_stored_is_settled_before_the_end(worlds: Worlds) -> None:
     async with worlds() as world, worker(world, settle_timeout_s=120) as node:
-        world.faults["add_path"] = [EndpointDown("Kubo restarts")] * 3
+        world.faults["publish"] = [EndpointDown("Kubo restarts")] * 3
         job = await started(world, node)
         await node.stop(now=True)
         seen = await world.client.job(job.address)

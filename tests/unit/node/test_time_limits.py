@@ -93,20 +93,6 @@ async def test_a_deaf_job_is_killed_after_the_grace(worlds: Worlds) -> None:
             assert 44 <= now() - begun < 50
 
 
-async def test_a_store_that_never_answers_gives_the_job_back_at_the_deadline(
-    worlds: Worlds, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with worlds(finish_grace=120) as world:
-        world.behave = lambda _: MockRun(seconds=10)
-        async with worker(world) as node:
-            job = await started(world, node, timeout=30)
-            monkeypatch.setattr(world.store, "add_path", lambda _: asyncio.sleep(math.inf))  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
-            released = await node.until_said(RunReleased, timeout_s=300)
-            assert released.reason is Reason.RESULT_UNAVAILABLE
-            seen = await world.client.job(job.address)
-            assert (seen.state, seen.paid) == (JobState.QUEUED, 0)
-
-
 async def test_an_endpoint_that_swallows_transactions_is_noticed(worlds: Worlds) -> None:
     """The blockhash's end is the deadline of a confirmation; then the state is read and the transaction made anew."""
     async with worlds() as world:

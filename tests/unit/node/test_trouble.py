@@ -76,7 +76,7 @@ async def test_setup_that_takes_too_long_is_given_up_before_its_deadline(worlds:
 
 async def test_a_store_that_loses_the_result_gives_the_job_back(worlds: Worlds) -> None:
     async with worlds() as world, worker(world) as node:
-        world.faults["add_path"] = [ContentInvalid("the store confirmed another CID")]
+        world.faults["publish"] = [ContentInvalid("the store confirmed another CID")]
         posted = await world.post()
         released = await node.until_said(RunReleased)
         assert released.reason is Reason.RESULT_UNAVAILABLE
@@ -86,7 +86,7 @@ async def test_a_store_that_loses_the_result_gives_the_job_back(worlds: Worlds) 
 
 async def test_a_store_that_is_down_for_a_while_is_waited_for(worlds: Worlds) -> None:
     async with worlds() as world, worker(world):
-        world.faults["add_path"] = [EndpointDown("Kubo restarts")] * 4
+        world.faults["publish"] = [EndpointDown("Kubo restarts")] * 4
         posted = await world.post()
         assert (await world.until(posted.address, JobState.SETTLED)).exit_status == 0
 

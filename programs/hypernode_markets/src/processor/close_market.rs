@@ -16,8 +16,11 @@ pub fn process(program: &Address, accounts: &[AccountView], _: &CloseMarket) -> 
     };
     let state = load_mut::<Market>(market, program)?;
     authority(owner, &state.authority)?;
-    // Made again in the slot of its creation, created_slot couldn't tell the two markets apart.
-    ensure(Now::read()?.slot > state.created_slot.get(), Error::MarketTooNew)?;
+    // Made again now, the market's created_slot and revision are those of no earlier one: neither a node's claim nor a
+    // client's create_job can meet terms that it hasn't seen.
+    let slot = Now::read()?.slot;
+    ensure(slot > state.created_slot.get(), Error::MarketTooNew)?;
+    ensure(slot > state.revision.get() as u64, Error::MarketTooNew)?;
     MarketClosed::emit(*market.address());
     close_account(market, owner)
 }

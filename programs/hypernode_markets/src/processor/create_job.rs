@@ -6,7 +6,7 @@ use pinocchio::{AccountView, Address};
 use crate::error::Error;
 use crate::escrow::{Fund, NewAccount, JOB_BYTES};
 use crate::event::JobCreated;
-use crate::guard::{at, ensure, fresh, load, needed, program_is, signer, Result, SYSTEM};
+use crate::guard::{at, derived, ensure, fresh, load, needed, program_is, signer, Result, DERIVED, SYSTEM};
 use crate::instruction::CreateJob;
 use crate::state::job::{amount, Requirements};
 use crate::state::layout::{Account, NO_KEY, VERSION};
@@ -29,12 +29,15 @@ pub fn process(program: &Address, accounts: &[AccountView], args: &CreateJob) ->
     let deposit = amount(args.price.get(), args.timeout.get())?;
 
     let native = terms.payment_mint == NO_KEY;
+    let (market_key, client_key) = (market.address().as_array(), client.address().as_array());
+    let (nonce, bump) = (args.nonce.bytes(), core::slice::from_ref(&args.bump));
+    derived(job, &[b"job", market_key, client_key, nonce, bump, program.as_array(), DERIVED])?;
     let seeds = [
         Seed::from(b"job"),
-        Seed::from(market.address().as_array()),
-        Seed::from(client.address().as_array()),
-        Seed::from(args.nonce.bytes()),
-        Seed::from(core::slice::from_ref(&args.bump)),
+        Seed::from(market_key),
+        Seed::from(client_key),
+        Seed::from(nonce),
+        Seed::from(bump),
     ];
     NewAccount {
         payer: client,

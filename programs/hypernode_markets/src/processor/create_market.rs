@@ -44,7 +44,10 @@ pub fn process(program: &Address, accounts: &[AccountView], args: &CreateMarket)
     state.authority = *authority.address();
     state.payment_mint = payment;
     state.stake_mint = stake;
-    state.created_slot.set(Now::read()?.slot);
+    let slot = Now::read()?.slot;
+    state.created_slot.set(slot);
+    // No earlier market at this address had this revision or a higher one: see close_market.
+    state.revision.set(slot as u32);
     state.set_terms(&args.terms);
     MarketCreated::emit(*market.address(), state.authority, state.market_id);
     Ok(())

@@ -1,4 +1,4 @@
-//! Adds stake to a node, from anyone. The first stake makes the node's vault.
+//! Adds stake to a node, from anyone, or while it drains from its own wallets. The first stake makes the node's vault.
 
 use pinocchio::{AccountView, Address};
 
@@ -7,6 +7,7 @@ use crate::event::NodeStaked;
 use crate::guard::{at, ensure, load, load_mut, program_is, signer, writable, Result, TOKEN};
 use crate::instruction::Stake;
 use crate::state::layout::NO_KEY;
+use crate::state::node::ACTIVE;
 use crate::state::{Market, Node};
 use crate::vault;
 
@@ -24,6 +25,10 @@ pub fn process(program: &Address, accounts: &[AccountView], args: &Stake) -> Res
     ensure(state.market_slot == terms.created_slot, Error::WrongMarket)?;
     ensure(terms.stake_mint != NO_KEY, Error::StakeNotSupported)?;
     at(stake_mint, &terms.stake_mint)?;
+    // A node leaves without stake: a stranger's base unit each cooldown would keep it for ever.
+    if state.state != ACTIVE {
+        state.owned(funder)?;
+    }
     let amount = args.amount.get();
     ensure(amount > 0, Error::InvalidAmount)?;
     let staked = state.staked.get().checked_add(amount).ok_or(Error::Overflow)?;

@@ -5,6 +5,7 @@ use pinocchio::{AccountView, Address};
 use crate::error::Error;
 use crate::event::JobClaimed;
 use crate::guard::{authority, ensure, load, load_mut, Result};
+use crate::hash::sha256;
 use crate::instruction::WorkJob;
 use crate::state::node::ACTIVE;
 use crate::state::{Job, JobState, Market, Node, Now};
@@ -90,23 +91,7 @@ fn open_slot(job: &Address, node: &Address, state: &Job) -> u64 {
 
 /// First eight bytes of the sha256 of the pieces, little endian.
 #[inline(always)]
-fn window_hash(pieces: &[&[u8]; 3]) -> u64 {
+fn window_hash(pieces: &[&[u8]]) -> u64 {
     let [a, b, c, d, e, f, g, h, ..] = sha256(pieces);
     u64::from_le_bytes([a, b, c, d, e, f, g, h])
-}
-
-#[cfg(any(target_os = "solana", target_arch = "bpf"))]
-#[inline(always)]
-fn sha256(pieces: &[&[u8]; 3]) -> [u8; 32] {
-    let mut hash = [0u8; 32];
-    // SAFETY: the pieces live during the call, and the hash has room for 32 bytes.
-    unsafe {
-        pinocchio::syscalls::sol_sha256(pieces.as_ptr().cast::<u8>(), 3, hash.as_mut_ptr());
-    }
-    hash
-}
-
-#[cfg(not(any(target_os = "solana", target_arch = "bpf")))]
-fn sha256(pieces: &[&[u8]; 3]) -> [u8; 32] {
-    pieces.iter().fold(sha2_const_stable::Sha256::new(), |sum, piece| sum.update(piece)).finalize()
 }
