@@ -62,8 +62,8 @@ async def open_chain(loaded: Loaded, *, signs: bool) -> AsyncGenerator[SolanaCli
 
 
 @asynccontextmanager
-async def open_store(loaded: Loaded) -> AsyncGenerator[LayeredStore]:
-    """The content store: Kubo, a pinning service or the embedded one, behind gateways."""
+async def open_store(loaded: Loaded, *, owner: str = "") -> AsyncGenerator[LayeredStore]:
+    """The content store: Kubo, a pinning service or the embedded one, behind gateways. `owner`: see EmbeddedStore."""
     from hypernode_worker.ipfs import open_store as connect
 
     settings = loaded.settings
@@ -76,6 +76,7 @@ async def open_store(loaded: Loaded) -> AsyncGenerator[LayeredStore]:
         upload_token=token.get_secret_value() if token else None,
         gateways=settings.ipfs_gateway,
         profile=settings.ipfs_profile,
+        owner=owner,
     )
     try:
         yield store
@@ -142,6 +143,7 @@ def job_limits(settings: Settings, host: HostSpecs) -> Limits:
 @asynccontextmanager
 async def open_worker(loaded: Loaded, *, listeners: Sequence[Listener] = ()) -> AsyncGenerator[NodeManager]:
     """A worker, ready to `run`. Nothing is sent or started before that."""
+    from hypernode_worker.ipfs import WORKER, BlockKeeper
     from hypernode_worker.journal import SqliteJournal
     from hypernode_worker.node.manager import NodeManager
 
@@ -149,7 +151,7 @@ async def open_worker(loaded: Loaded, *, listeners: Sequence[Listener] = ()) -> 
     make_data_dir(settings.data_dir)
     async with (
         open_chain(loaded, signs=True) as chain,
-        open_store(loaded) as store,
+        open_store(loaded, owner=WORKER) as store,
         open_provider(loaded) as provider,
         open_hardware(settings) as hardware,
         serve_blocks(settings, store),
@@ -165,6 +167,7 @@ async def open_worker(loaded: Loaded, *, listeners: Sequence[Listener] = ()) -> 
                 journal=journal,
                 settings=worker_settings(loaded, host),
                 listeners=listeners,
+                keepers=[BlockKeeper(store.blocks)],
             )
         finally:
             journal.close()
@@ -195,6 +198,9 @@ def worker_settings(loaded: Loaded, host: HostSpecs) -> WorkerSettings:
         health_interval_s=settings.health_check_interval / 1000,
         drain_timeout_s=settings.drain_timeout / 1000,
         definition_timeout_s=settings.ipfs_timeout / 1000,
+        disk_reserve_bytes=settings.disk_reserve,
+        disk_quota_bytes=settings.disk_quota,
+        deregister_on_stop=settings.deregister_on_stop,
     )
 
 

@@ -36,6 +36,12 @@ def status_text(status: Json) -> str:
         values["chain"] = _rpc_text(rpc)
         if left_alone := [_left_alone(endpoint) for endpoint in _objects(rpc, "endpoints") if endpoint.get("trouble")]:
             values["left alone"] = "; ".join(left_alone)
+    if abs(skew := _number(status, "clock_skew_s")) >= 5:
+        values["clock"] = (
+            f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the chain's, which is the one that counts"
+        )
+    if status.get("disk_quota_bytes") and status.get("disk_used_bytes") is not None:
+        values["disk used"] = f"{_gib(status, 'disk_used_bytes')} of {_gib(status, 'disk_quota_bytes')} GiB"
     if status.get("refuses"):
         values["takes none"] = status["refuses"]
     lines = [screen.fields(values)]
@@ -96,6 +102,10 @@ def _health_lines(usage: Json) -> list[str]:
         used = _number(gpu, "memory_used_bytes") / max(_number(gpu, "memory_bytes"), 1)
         values[f"GPU {index}"] = f"{_number(gpu, 'utilization'):.0%}, VRAM {used:.0%}{f', {heat} C' if heat else ''}"
     return screen.fields(values).splitlines()
+
+
+def _gib(value: Json, name: str) -> str:
+    return f"{_number(value, name) / (1 << 30):.1f}"
 
 
 def _duration(seconds: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from pathlib import Path
@@ -29,7 +30,11 @@ def start(invocation: Invocation) -> None:
     """Start the worker and watch for jobs until Ctrl-C.
 
     The first Ctrl-C (or SIGTERM) drains: no new jobs, running ones end in peace. The second gives them back.
-    With --json each event is one JSON object a line.
+    With --json each event is one JSON object a line. Under systemd use Type=notify.
+
+    Exit codes: 0 it was stopped and has ended in order; 1 unexpected, or refused by the chain; 2 usage or
+    configuration, which only a person can mend; 3 something that it needs (chain, content store, container engine)
+    doesn't answer; 130 Ctrl-C before it had begun.
     """
     from hypernode_worker.cli.worker_lines import WorkerLines, event_json
 
@@ -65,15 +70,19 @@ async def _work(loaded: Loaded, listener: Listener) -> None:
     import asyncio
 
     from hypernode_worker.app import open_worker
+    from hypernode_worker.node.service_manager import ServiceManager
 
-    async with open_worker(loaded, listeners=[listener]) as worker:
+    service = ServiceManager.of(os.environ)
+    async with open_worker(loaded, listeners=[listener, service.hear]) as worker:
         loop = asyncio.get_running_loop()
         # The first asks to drain, each further one gives running jobs up: NodeManager counts.
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, worker.request_stop)
+        telling = asyncio.create_task(service.keep_told(worker.status, worker.is_well), name="service manager")
         try:
             await worker.run()
         finally:
+            telling.cancel()
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.remove_signal_handler(number)
 
@@ -90,13 +99,16 @@ def status(invocation: Invocation) -> None:
 def stop(
     invocation: Invocation,
     now: Annotated[bool, typer.Option("--now", help="Don't wait for running jobs: give them back.")] = False,
+    deregister: Annotated[
+        bool, typer.Option("--deregister", help="Give the node's registration up when its jobs are over.")
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Return once the worker has ended.")] = True,
 ) -> None:
     """Stop the running worker: it takes no new jobs, ends the running ones in peace, then leaves."""
     from hypernode_worker.node.control_client import call, wait_until_gone
 
     folder = _data_dir(invocation)
-    answer = call(folder, "stop", now=now)
+    answer = call(folder, "stop", now=now, deregister=deregister)
     if not wait:
         invocation.result(answer, "The worker is stopping.")
         return

@@ -72,8 +72,18 @@ def _worker_lines(event: e.Event) -> list[str]:
         case e.WorkerStarted(auto_accept, _):
             watching = "Watching for jobs..." if auto_accept else "Watching for jobs; take them with 'job take'..."
             return [f"{icon('started')} Worker started successfully!", f"{icon('watch')} {watching}"]
+        case _:
+            return _while_it_runs(event)
+
+
+def _while_it_runs(event: e.Event) -> list[str]:
+    match event:
         case e.WarningRaised(message):
             return [f"{icon('warn')} {message}"]
+        case e.WarningEnded(message):
+            return [f"{icon('ok')} Well again: {message}."]
+        case e.NodeDeregistered(node):
+            return [f"{icon('ok')} Node {short(node)} deregistered."]
         case e.MarketOpened():
             return [f"{icon('ok')} The market takes claims again."]
         case e.WorkerDraining(running, now):

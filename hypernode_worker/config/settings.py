@@ -169,6 +169,24 @@ class Settings(BaseModel):
     drain_timeout: int = _field(
         "Worker", "how long running jobs may go on after the first Ctrl-C or `stop`", 3_600_000, unit="ms", ge=0
     )
+    deregister_on_stop: bool = _field(
+        "Worker", "give the node's registration up when the worker stops and no job of it is open", False
+    )
+    disk_quota: Size | None = _field(
+        "Worker",
+        "what this worker's images, content and workspaces may take together; the longest unused go first",
+        None,
+        unit="bytes, or 200GiB",
+        shown="all but DISK_RESERVE",
+        ge=1 << 20,
+    )
+    disk_reserve: Size = _field(
+        "Worker",
+        "what must stay free on the disk of DATA_DIR: below it no job is taken",
+        1 << 30,
+        unit="bytes, or 10GiB",
+        ge=1 << 20,
+    )
     country: str = _field(
         "Worker",
         "country of the machine, two letters, published",

@@ -92,6 +92,21 @@ class WarningRaised(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class WarningEnded(Event):
+    """What a WarningRaised had said is no longer so; `message` is its first word or words."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeDeregistered(Event):
+    """The worker gave its registration up before it ended; its rent went to the payout wallet."""
+
+    node: Pubkey
+    signature: Signature
+
+
+@dataclass(frozen=True, slots=True)
 class MarketOpened(Event):
     """Nothing speaks against the market any more: it was paused or closed before."""
 

@@ -7,10 +7,14 @@ entries don't matter. Blocking. The imports stay light: the supervisor of a proc
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 MAX_FILES = 200_000
 """Files and folders in one workspace: each costs the host an inode, even when empty."""
+
+MAX_DEPTH = 100
+"""Folders within folders; deeper ones can't be reached by path, and ordinary tools fail to delete them."""
 
 OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -52,6 +56,31 @@ def unlock(folder: int | None, name: str) -> None:
         pass
     finally:
         os.close(found)
+
+
+def walk_tree(path: Path) -> Iterator[tuple[int, os.DirEntry[str]]]:
+    """Every entry below, with its depth from 0, down to MAX_DEPTH; depth first, one open folder a level."""
+    try:
+        root = os.open(path, OPEN_FOLDER)
+    except FileNotFoundError:
+        return
+    stack = [(root, iter(list_folder(root)))]
+    try:
+        while stack:
+            folder, entries = stack[-1]
+            entry = next(entries, None)
+            if entry is None:
+                os.close(stack.pop()[0])
+                continue
+            depth = len(stack) - 1
+            yield depth, entry
+            if depth < MAX_DEPTH and entry.is_dir(follow_symlinks=False):
+                below = open_below(folder, entry.name)
+                if below >= 0:
+                    stack.append((below, iter(list_folder(below))))
+    finally:
+        for folder, _ in stack:
+            os.close(folder)
 
 
 def delete_tree(path: Path) -> None:

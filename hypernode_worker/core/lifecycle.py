@@ -55,6 +55,7 @@ class Observation:
         now: the chain's time, as far as known.
         time_limit: seconds that the operations may take, by definition and account.
         heartbeat_at: when the next sign of life is due; None when the market asks for none.
+        given_up: the node can't go on with it, as when its disk is full.
         postable: the result lies on this machine, and its market doesn't demand that it is pinned elsewhere.
     """
 
@@ -68,6 +69,7 @@ class Observation:
     outcome: RunOutcome | None = None
     heartbeat_at: float | None = None
     stop: StopRequest = StopRequest.NONE
+    given_up: bool = False
     postable: bool = False
 
     @property
@@ -206,6 +208,8 @@ def _claimed(seen: Observation, job: Job | QueuedJob) -> Action:
                 assert_never(seen.outcome.effect)
     if seen.stop is StopRequest.NOW:
         return Interrupt(RunOutcome.NODE_SHUTDOWN)
+    if seen.given_up:
+        return Interrupt(RunOutcome.NODE_FAULT)
     give_up_at = job.deadline - _setup_margin(job)
     if seen.now >= give_up_at:
         return Interrupt(RunOutcome.SETUP_TIMED_OUT)
@@ -227,6 +231,8 @@ def _running(seen: Observation, job: Job) -> Action:
         return _ended(seen, job, seen.outcome)
     if seen.stop is StopRequest.NOW:
         return Interrupt(RunOutcome.NODE_SHUTDOWN)
+    if seen.given_up:
+        return Interrupt(RunOutcome.NODE_FAULT)
     if job.stopped_at:
         return Interrupt(RunOutcome.STOPPED)
     run_until = job.started_at + min(seen.time_limit, job.timeout)

@@ -501,8 +501,49 @@ class ContainerProvider(Protocol):
         """All that bear this node's label, running or ended."""
         ...
 
+    @property
+    def keeper(self) -> Keeper | None:
+        """Of the images that this worker pulled; None where there are none."""
+        ...
+
     async def close(self) -> None:
         """Lets go of the engine; containers go on."""
+        ...
+
+
+# --- what is kept on disk ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Something on a disk that may go: it can be had again, or nobody waits for it any more.
+
+    Attributes:
+        name: by which its keeper knows it.
+        bytes: what is won at most when it goes.
+        used_at: unix seconds of its last use, as far as known.
+        place: a folder of the disk that it lies on.
+    """
+
+    name: str
+    bytes: int
+    used_at: float
+    place: Path
+
+
+class Keeper(Protocol):
+    """A part of the program that keeps what it fetched or made: images, blocks. Every call may be repeated."""
+
+    async def used_bytes(self) -> int:
+        """All that it has put on the disk, also what may not go."""
+        ...
+
+    async def evictable(self, needed: frozenset[str]) -> Sequence[Kept]:
+        """What may go, without what is needed: images by name or digest, content by its root's CID."""
+        ...
+
+    async def evict(self, names: Sequence[str], needed: frozenset[str]) -> None:
+        """Deletes what `evictable` has named; what has come into use meanwhile stays."""
         ...
 
 
@@ -558,8 +599,12 @@ class HostUsage:
 
 
 class Hardware(Protocol):
-    """The machine. Both calls are cheap enough for once in ten seconds and never raise for a missing GPU."""
+    """The machine. The calls are cheap enough for once in ten seconds and never raise for a missing GPU."""
 
     async def specs(self) -> HostSpecs: ...
 
     async def usage(self) -> HostUsage: ...
+
+    def disk_free(self) -> int:
+        """Bytes that are free on the disk of the jobs, now; cheap enough for once a second."""
+        ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -39,6 +40,10 @@ class HostHardware:
     async def usage(self) -> HostUsage:
         """The CPU's share is that since the last call; 0.0 in the first."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._usage)
+
+    def disk_free(self) -> int:
+        """What a process without root's reserve may still write."""
+        return shutil.disk_usage(self._folder()).free
 
     async def close(self) -> None:
         """Lets go of the GPU driver."""

@@ -8,8 +8,9 @@ BlockGateway serves an EmbeddedStore on loopback.
 
 from __future__ import annotations
 
-from hypernode_worker.ipfs.blocks import EmbeddedStore
+from hypernode_worker.ipfs.blocks import WORKER, EmbeddedStore
+from hypernode_worker.ipfs.eviction import BlockKeeper
 from hypernode_worker.ipfs.serve import BlockGateway
 from hypernode_worker.ipfs.store import LayeredStore, open_store
 
-__all__ = ["BlockGateway", "EmbeddedStore", "LayeredStore", "open_store"]
+__all__ = ["WORKER", "BlockGateway", "BlockKeeper", "EmbeddedStore", "LayeredStore", "open_store"]

@@ -2,7 +2,8 @@
 
     DIR/blocks/ab/<digest>   what was added here; stays
     DIR/cache/ab/<digest>    what was fetched; within each `ab` the longest unused go once its share is passed
-    DIR/pins/<cid>           an empty file for each root that was added, so that a later eviction knows what to keep
+    DIR/pins/<cid>           a file for each root that was added: empty where the user added it, so that it stays for
+                             ever; with the word "worker" where a worker did, which may evict it (ipfs.eviction)
     DIR/uploads/<cid>        an empty file for each root that is to be uploaded and isn't confirmed yet
     DIR/tmp/                 files being written; each is renamed into place when whole
 
@@ -34,28 +35,39 @@ from hypernode_worker.ipfs.dagpb import MAX_BLOCK_BYTES
 CACHE_BYTES = 10 << 30
 """Default bound of what was fetched; under 512 MiB the bound is not exact, 0 keeps nothing."""
 
+WORKER = "worker"
+"""The owner of what a worker adds: it may evict that when nobody waits for it any more."""
+
 _STALE_S = 86_400.0  # a temporary file this old belongs to nobody any more
 _SYNC_THREADS = 8
 _log = logging.getLogger(__name__)
 
 
 class EmbeddedStore:
-    """A folder of verified blocks. All methods but `block` are synchronous, for worker threads."""
+    """A folder of verified blocks. All methods but `block` are synchronous, for worker threads.
 
-    def __init__(self, folder: Path, *, cache_bytes: int = CACHE_BYTES) -> None:
-        """Makes the folder (mode 0700) when it isn't there. Raises ConfigError when it can't be used."""
+    Attributes:
+        added, fetched: the folders of what was added here, and of what can be fetched again.
+    """
+
+    def __init__(self, folder: Path, *, cache_bytes: int = CACHE_BYTES, owner: str = "") -> None:
+        """Makes the folder (mode 0700) when it isn't there. Raises ConfigError when it can't be used.
+
+        `owner`: who adds content through this object, WORKER or "" for the user.
+        """
         self.folder = folder
-        self._blocks = folder / "blocks"
-        self._cache = folder / "cache"
+        self.added = folder / "blocks"
+        self.fetched = folder / "cache"
         self._pins = folder / "pins"
         self._uploads = folder / "uploads"
         self._tmp = folder / "tmp"
+        self._owner = owner
         self._share = max(cache_bytes // 256, MAX_BLOCK_BYTES) if cache_bytes > 0 else 0
         self._cached: dict[Path, int] = {}  # bytes in a folder of the cache: as counted, plus what was added here since
         self._counting = threading.Lock()
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for part in (self._blocks, self._cache, self._pins, self._uploads, self._tmp):
+            for part in (self.added, self.fetched, self._pins, self._uploads, self._tmp):
                 part.mkdir(mode=0o700, exist_ok=True)
             if not os.access(self._tmp, os.W_OK | os.X_OK):
                 raise PermissionError("it isn't writable")
@@ -79,29 +91,32 @@ class EmbeddedStore:
 
     def get(self, cid: Cid) -> bytes | None:
         """One verified block from what was added or fetched; None when it isn't there."""
-        data = self._read(_path(self._blocks, cid), cid)
-        if data is None:
-            path = _path(self._cache, cid)
+        for part in (self.added, self.fetched):
+            path = block_path(part, cid)
             data = self._read(path, cid)
             if data is not None:
                 with suppress(OSError):
                     os.utime(path)  # so that what is used stays
-        return data
+                return data
+        return None
 
     def owns(self, cid: Cid) -> bool:
         """The block is here to stay, and whole."""
-        return self._read(_path(self._blocks, cid), cid) is not None
+        return self._read(block_path(self.added, cid), cid) is not None
 
     def put(self, cid: Cid, block: bytes) -> Path:
         """Keeps a block that was made here. Where it lies, for `settle`."""
-        path = _path(self._blocks, cid)
+        path = block_path(self.added, cid)
         if self._read(path, cid) is None:
             self._write(path, block)
+        else:
+            with suppress(OSError):
+                os.utime(path)  # young blocks aren't evicted, and the pin of this one is still to come
         return path
 
     def cache(self, cid: Cid, block: bytes) -> None:
         """Keeps a verified block that was fetched, as long as there is room. A full disk is no error."""
-        path = _path(self._cache, cid)
+        path = block_path(self.fetched, cid)
         if not self._share or path.exists():
             return
         try:
@@ -117,12 +132,38 @@ class EmbeddedStore:
 
     # --- pins
 
+    def pin_path(self, root: Cid) -> Path:
+        return self._pins / str(root)
+
     def pin(self, root: Cid) -> Path:
-        """Marks a DAG as one to keep. May be repeated."""
-        return _mark(self._pins / str(root))
+        """Marks a DAG as one to keep. May be repeated; what the user has added, too, is the user's."""
+        path = self.pin_path(root)
+        try:
+            with suppress(FileExistsError):
+                handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+                with os.fdopen(handle, "w") as file:
+                    file.write(self._owner)
+                return path
+            os.utime(path)
+            if not self._owner:
+                os.truncate(path, 0)
+        except OSError as error:
+            raise _disk_error(path, error) from error
+        return path
+
+    def pinned_by(self, root: Cid) -> str | None:
+        """Whose a root is: WORKER, or "" for the user's; None: it isn't pinned."""
+        try:
+            return self.pin_path(root).read_text()
+        except FileNotFoundError:
+            return None
+
+    def unpin(self, root: Cid) -> None:
+        """Gives a root up; its blocks stay until they are swept. Fine when it wasn't pinned."""
+        self.pin_path(root).unlink(missing_ok=True)
 
     def pinned(self, root: Cid) -> bool:
-        return (self._pins / str(root)).exists()
+        return self.pin_path(root).exists()
 
     def pins(self) -> Iterator[Cid]:
         """All roots that were added here."""
@@ -211,6 +252,13 @@ def _files(folder: Path) -> Iterator[tuple[float, int, Path]]:
             yield found.st_mtime, found.st_size, Path(entry.path)
 
 
+def files_below(part: Path) -> Iterator[tuple[float, int, Path]]:
+    """As `_files`, of all folders of a part (`added` or `fetched`)."""
+    for folder in part.iterdir():
+        with suppress(FileNotFoundError, NotADirectoryError):
+            yield from _files(folder)
+
+
 def _evict(folder: Path, limit: int) -> int:
     """Removes the longest unused files until `limit` bytes are left; how many there are then."""
     entries = sorted(_files(folder))
@@ -238,7 +286,7 @@ def _marked(folder: Path) -> Iterator[Cid]:
             yield Cid.parse(path.name)
 
 
-def _path(root: Path, cid: Cid) -> Path:
+def block_path(root: Path, cid: Cid) -> Path:
     name = cid.digest.hex()
     return root / name[:2] / name
 

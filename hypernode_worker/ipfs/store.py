@@ -239,6 +239,7 @@ def open_store(
     block_timeout_s: float = BLOCK_TIMEOUT_S,
     head_start_s: float = HEAD_START_S,
     cache_bytes: int = CACHE_BYTES,
+    owner: str = "",
 ) -> LayeredStore:
     """Wires the store from settings. Nothing is contacted yet.
 
@@ -252,11 +253,12 @@ def open_store(
         block_timeout_s: how long one place may take for one block.
         head_start_s: how long it may be silent before the next place is asked as well.
         cache_bytes: bound of what was fetched and is kept in blocks_dir.
+        owner: whose what is added here is, see EmbeddedStore.
 
     Raises:
         ConfigError: a URL, profile or folder that can't be used.
     """
-    local = EmbeddedStore(blocks_dir, cache_bytes=cache_bytes)
+    local = EmbeddedStore(blocks_dir, cache_bytes=cache_bytes, owner=owner)
     transport = Transport()
     publisher: Publisher | None = None
     remotes: list[BlockSource] = []

@@ -6,6 +6,7 @@ Stopping is not cancelling: `stop` ends the container that runs, and `run` then 
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar, assert_never
@@ -24,7 +25,14 @@ from hypernode_worker.node.backoff import Backoff
 from hypernode_worker.node.run_context import RunContext
 from hypernode_worker.node.run_folder import RunFolder
 
-PROVIDER_ATTEMPTS = 4
+START_PATIENCE_S = 10.0
+WAIT_PATIENCE_S = 180.0
+"""How long a container engine may be away: little before an operation runs, for the client pays; longer for one that
+runs on without the engine, or whose end isn't known yet."""
+
+_KILLED_WITH_ENGINE = (137, 143, 255)
+"""Exit codes of containers that ended with their engine or machine: SIGKILL, SIGTERM, and nobody saw."""
+FULL_BYTES = 16 << 20
 
 T = TypeVar("T")
 
@@ -75,6 +83,7 @@ class Execution:
         self._operation_ended = operation_ended
         self._stopping = asyncio.Event()
         self._current: Container | None = None
+        self._away = False
         self.results: list[OperationResult] = list(given.ended)
         self.containers: list[Container] = []
 
@@ -110,7 +119,9 @@ class Execution:
 
     async def _operate(self, index: int) -> Ended | None:
         operation = self._given.definition.operations[index]
-        container = await self._again(lambda: self._context.provider.start(self._spec(index, operation)))
+        spec = self._spec(index, operation)
+        container = await self._again(lambda: self._context.provider.start(spec), START_PATIENCE_S)
+        self._away = not container.running  # it had ended before this worker looked: found after a restart
         self.containers.append(container)
         self._current = container
         self._announce(OperationStarted(self._given.job, index, container.id))
@@ -121,15 +132,28 @@ class Execution:
         self.results.append(_result(index, found))
         self._operation_ended(self.results)
         self._announce(OperationEnded(self._given.job, index, found.exit_code, found.reason))
+        if not timed_out and (trouble := self._trouble(index, found)):
+            return trouble
         return _explain(index, found, timed_out=timed_out)
+
+    def _trouble(self, index: int, found: Exit) -> Ended | None:
+        """An end that looks like the job's failure, and is the node's doing."""
+        if found.reason is not ExitReason.EXITED or found.exit_code == 0:
+            return None
+        if self._away and found.exit_code in _KILLED_WITH_ENGINE:
+            return Ended(RunOutcome.NODE_FAULT, f"Operation {index} ended when the node's container engine did.")
+        if shutil.disk_usage(self._context.settings.data_dir).free < FULL_BYTES:
+            return Ended(RunOutcome.NODE_FAULT, f"Operation {index} failed while the node's disk was full.")
+        return None
 
     async def _wait(self, container: Container, timeout_s: int | None) -> tuple[Exit, bool]:
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._again(lambda: self._context.provider.wait(container)), False
+                return await self._again(lambda: self._context.provider.wait(container), WAIT_PATIENCE_S), False
         except TimeoutError:
-            await self._context.provider.stop(container, grace_s=self._context.settings.stop_grace_s)
-            return await self._again(lambda: self._context.provider.wait(container)), True
+            grace_s = self._context.settings.stop_grace_s
+            await self._again(lambda: self._context.provider.stop(container, grace_s=grace_s), WAIT_PATIENCE_S)
+            return await self._again(lambda: self._context.provider.wait(container), WAIT_PATIENCE_S), True
 
     def _spec(self, index: int, operation: Operation) -> ContainerSpec:
         given, settings = self._given, self._context.settings
@@ -156,15 +180,20 @@ class Execution:
             gpus=given.gpus,
         )
 
-    async def _again(self, attempt: Callable[[], Awaitable[T]]) -> T:
+    async def _again(self, attempt: Callable[[], Awaitable[T]], patience_s: float) -> T:
         """An engine that restarts comes back within seconds, and its containers with it."""
-        backoff = Backoff(first_s=1.0)
+        loop, backoff = asyncio.get_running_loop(), Backoff(first_s=1.0, most_s=5.0)
+        since = loop.time()
         while True:
+            begun = loop.time()
             try:
                 return await attempt()
             except TransientError as error:
+                self._away = True
+                if not backoff.failures or loop.time() - begun > patience_s:  # it was well until now
+                    since = loop.time()
                 delay = backoff.failed(error)
-                if backoff.failures >= PROVIDER_ATTEMPTS:
+                if loop.time() + delay - since > patience_s:
                     raise
                 await asyncio.sleep(delay)
 

@@ -14,6 +14,7 @@ from typing import assert_never
 from solders.signature import Signature
 
 from hypernode_worker.core.accounts import FLAG_PINNED, Job, JobState
+from hypernode_worker.core.definition import JobDefinition
 from hypernode_worker.core.events import (
     Event,
     RunClaimed,
@@ -71,8 +72,10 @@ from hypernode_worker.node.stopping import wait_for_event
 
 log = logging.getLogger(__name__)
 
-WATCH_AFTER_S = 1.0
-"""A run that is over sooner needs no subscription of its own."""
+WATCH_AFTER_S = 0.6
+"""A run that is over sooner needs no subscription of its own; a stop from before it is still seen within two slots."""
+LOOK_S = 15.0
+"""How long a wait is trusted: the chain's time may be corrected meanwhile."""
 ASK_AGAIN_S = 5.0
 FINISH_AFTER_DOUBTS = 5
 """So many times it is asked whether our own finish_job has landed, as one endpoint says, before it is sent again."""
@@ -103,6 +106,7 @@ class JobHandler:
         self._released_itself = False
         self._doubts = 0
         self._refused = ""
+        self._why_given_up = ""
         self._backoff = Backoff()
 
     async def run(self) -> Report:
@@ -133,6 +137,19 @@ class JobHandler:
         if job.state is JobState.RUNNING:
             self.work.resume(record, attached=attached)
             self._start_heartbeats(job)
+
+    @property
+    def definition(self) -> JobDefinition:
+        return self._offer.definition
+
+    @property
+    def given_up(self) -> bool:
+        return bool(self._why_given_up)
+
+    def give_up(self, why: str) -> None:
+        """Gives the job back: this node can't go on with it, and `why`, a sentence."""
+        self._why_given_up = why
+        self._wake.set()
 
     def saw(self, job: Job | None) -> None:
         """The chain has shown the account; what lags behind what is known is passed over."""
@@ -181,6 +198,7 @@ class JobHandler:
             outcome=self.work.ended.outcome if self.work.ended else None,
             heartbeat_at=self._heartbeat_at,
             stop=self._context.stop.request,
+            given_up=self.given_up,
             postable=self.work.kept is not None and job is not None and not job.flags & FLAG_PINNED,
         )
 
@@ -191,13 +209,13 @@ class JobHandler:
             case Claim(begin):
                 await self._claim(job, begin=begin)
             case SetUp():
-                self.work.start_set_up()
+                self.work.start_set_up(within_s=job.deadline - self._context.chain_clock.now())
             case Begin():
                 await self._send(self._context.chain.begin_job(job), lambda receipt: self._begun(job, receipt))
             case Execute():
                 self.work.start_execution(self._run_input(job))
             case Interrupt(outcome):
-                await self.work.interrupt(outcome)
+                await self.work.interrupt(outcome, self._why_given_up)
             case Store():
                 self.work.start_store(job)
             case StopWaiting():
@@ -205,12 +223,13 @@ class JobHandler:
             case Finish():
                 await self._finish(job)
             case Release(reason):
+                await self._delete_folder()  # now: on a full disk the journal needs the room to write the release
                 released = self._context.chain.release_job(job, reason)
                 await self._send(released, lambda receipt: self._released(job, action, receipt))
             case SendSignOfLife():
                 await self._send_sign_of_life(job)
             case Wait(until):
-                delay = None if until is None else max(0.01, until - self._context.chain_clock.now())
+                delay = None if until is None else min(LOOK_S, max(0.01, until - self._context.chain_clock.now()))
                 await wait_for_event(self._wake, delay)
             case _:
                 assert_never(action)
@@ -335,5 +354,8 @@ class JobHandler:
         await self.work.cancel()
         await self.work.withdraw()
         await self.work.remove_containers()
+        await self._delete_folder()
+
+    async def _delete_folder(self) -> None:
         with contextlib.suppress(OSError):
             await asyncio.to_thread(self._folder.delete)

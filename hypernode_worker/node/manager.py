@@ -1,8 +1,8 @@
 """NodeManager: starts a worker's loops, and ends them in order. Each loop is in a file of its own.
 
-Stopping: the first request drains (nothing new is taken, runs go on to their end), the second gives running jobs up:
-their containers are stopped and the jobs released. Settling what has ended goes on either way, outside any
-cancellation, for settle_timeout_s at most.
+Stopping: the first request drains (nothing new is taken, runs go on to their end, signs of life too), the second gives
+running jobs up: their containers are stopped and the jobs released. Settling what has ended goes on either way, outside
+any cancellation, for settle_timeout_s at most.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from hypernode_worker.core.accounts import Market
 from hypernode_worker.core.events import (
     HealthStarted,
     Listener,
+    NodeDeregistered,
     PollingStarted,
     StakeVerified,
     WalletConnected,
@@ -26,12 +27,13 @@ from hypernode_worker.core.events import (
     WorkerStarted,
     WorkerStopped,
 )
-from hypernode_worker.core.ports import Clock, ContainerProvider, ContentStore, Hardware, Journal, NodeChain
+from hypernode_worker.core.ports import Clock, ContainerProvider, ContentStore, Hardware, Journal, Keeper, NodeChain
 from hypernode_worker.core.stake import counted_stake, required_stake, stake_missing
-from hypernode_worker.errors import ConfigError, PermanentError
+from hypernode_worker.errors import ConfigError, HypernodeError, PermanentError
 from hypernode_worker.node.announcer import Announcer
 from hypernode_worker.node.clocks import ChainClock, SystemClock, follow_chain_time
 from hypernode_worker.node.control_server import Command, control_server
+from hypernode_worker.node.disk_keeper import DiskKeeper
 from hypernode_worker.node.dispatcher import Dispatcher
 from hypernode_worker.node.fee_budget import FeeBudget
 from hypernode_worker.node.health_handler import HealthHandler
@@ -77,6 +79,7 @@ class NodeManager:
         settings: WorkerSettings,
         clock: Clock | None = None,
         listeners: Sequence[Listener] = (),
+        keepers: Sequence[Keeper] = (),
         fees_since: Callable[[float], int] | None = None,
     ) -> None:
         """fees_since: lamports that this wallet's transactions have cost after a unix time; None: the journal knows."""
@@ -88,8 +91,10 @@ class NodeManager:
         self._settings = settings
         self._clock = clock or SystemClock()
         self._announce = Announcer(listeners)
+        self._keepers = (*keepers, *([provider.keeper] if provider.keeper else []))
         self._stop = StopSignal()
         self._budget = FeeBudget(fees_since or journal.fees_since, lamports_a_day=settings.fee_budget_lamports)
+        self._deregister = settings.deregister_on_stop
         self._parts: _Parts | None = None
         self._started_at = 0.0
         self._failure: Exception | None = None
@@ -111,24 +116,32 @@ class NodeManager:
             await asyncio.wait([worker])
             raise
 
-    def request_stop(self, *, now: bool = False) -> None:
-        """First: drain. Again, or `now`: give running jobs up. May be called from a signal handler of the loop."""
+    def request_stop(self, *, now: bool = False, deregister: bool = False) -> None:
+        """First: drain. Again, or `now`: give running jobs up. May be called from a signal handler of the loop.
+
+        `deregister`: the node's registration is given up in the end, as with the setting.
+        """
+        self._deregister = self._deregister or deregister
         if now or self._stop.draining:
             self._stop.now()
         else:
             self._stop.drain()
 
+    def is_well(self) -> bool:
+        """False: it has lost its way, and only a restart can help."""
+        return self._parts is None or self._parts.health.is_well(busy=bool(self._parts.dispatcher.running))
+
     def status(self) -> dict[str, object]:
         """What `status` shows; while starting, only that."""
         if self._parts is None:
             return {"state": "starting", "wallet": str(self._chain.wallet), "market": str(self._settings.market)}
-        parts, uptime_s = self._parts, self._clock.unix_time() - self._started_at
+        parts, uptime_s = self._parts, asyncio.get_running_loop().time() - self._started_at
         return worker_status(
             parts.context, parts.dispatcher, parts.health, parts.board, parts.settling, uptime_s=uptime_s
         )
 
     async def _locked(self) -> None:
-        self._started_at = self._clock.unix_time()
+        self._started_at = asyncio.get_running_loop().time()
         with only_worker(self._settings.data_dir, self._chain.wallet):
             self._chain.log_transactions(self._journal)
             try:
@@ -200,7 +213,8 @@ class NodeManager:
     async def _work(self, context: RunContext, market: Market | None, balance: int) -> None:
         settings = self._settings
         board = JobBoard(context)
-        health = HealthHandler(context, self._hardware, self._budget, balance_lamports=balance)
+        disk = DiskKeeper(context, self._hardware, self._keepers, lambda: list(dispatcher.running.values()))
+        health = HealthHandler(context, self._hardware, budget=self._budget, disk=disk, balance_lamports=balance)
         watch, settling = MarketWatch(context, market), Settling(context)
         async with context.uploads, asyncio.TaskGroup() as group:
             dispatcher = Dispatcher(context, board, settling, watch, health, group)
@@ -215,7 +229,8 @@ class NodeManager:
                 ("reconcile", reconciler.watch()),
                 ("market", watch.watch()),
                 ("health", health.watch()),
-                ("chain time", follow_chain_time(self._chain, context.chain_clock, self._stop)),
+                ("disk", disk.watch_runs()),
+                ("chain time", follow_chain_time(self._chain, context.chain_clock, self._clock, self._stop)),
             ]
             for name, loop in loops:
                 group.create_task(self._guard(name, loop), name=name)
@@ -224,6 +239,8 @@ class NodeManager:
             self._announce(WorkerStarted(settings.auto_accept, dispatcher.capacity))
             await self._stop.wait()
             await self._end(context, dispatcher)
+            await self._leave_market(context)
+            self._stop.now()  # what went on while draining ends, too
         counts = dispatcher.counts
         self._announce(WorkerStopped(counts.settled, counts.released))
 
@@ -249,6 +266,23 @@ class NodeManager:
             now.cancel()
             await asyncio.wait([idle, now])
 
+    async def _leave_market(self, context: RunContext) -> None:
+        """Gives the registration up where that was asked for. What the program refuses is said."""
+        if not self._deregister or self._failure is not None:
+            return
+        try:
+            async with asyncio.timeout(self._settings.settle_timeout_s):
+                receipt = await context.chain.deregister_node(self._settings.market)
+        except (HypernodeError, TimeoutError) as error:
+            self._announce(
+                WarningRaised(
+                    f"The node stays registered ({error or 'the chain was silent'}); "
+                    "try 'hypernode-worker node deregister' later."
+                )
+            )
+        else:
+            self._announce(NodeDeregistered(context.node.address, receipt.signature))
+
     async def _guard(self, name: str, loop: Coroutine[object, object, None]) -> None:
         """A loop that fails ends the worker in order, instead of cancelling runs that hold jobs."""
         try:
@@ -263,7 +297,7 @@ class NodeManager:
             return self.status()
 
         async def stop(arguments: Mapping[str, object]) -> dict[str, object]:
-            self.request_stop(now=arguments.get("now") is True)
+            self.request_stop(now=arguments.get("now") is True, deregister=arguments.get("deregister") is True)
             return self.status()
 
         async def jobs(_: Mapping[str, object]) -> dict[str, object]:

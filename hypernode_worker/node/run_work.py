@@ -25,7 +25,6 @@ from hypernode_worker.node.setup import NotQuick, SetupFailed, set_up, set_up_ea
 
 log = logging.getLogger(__name__)
 
-FETCH_ATTEMPT_S = 120.0
 STOP_S = 30.0
 
 _MESSAGES = {
@@ -56,8 +55,8 @@ class RunWork:
         self._book = book
         self._wake = wake
         self._task: asyncio.Task[None] | None = None
-        self._interrupting: RunOutcome | None = None
-        self._started_at = context.clock.unix_time()
+        self._interrupting: Ended | None = None
+        self._started_at = context.chain_clock.now()
         self._execution: Execution | None = None
         self.progress = Progress.NEW
         self.ended: Ended | None = None
@@ -105,14 +104,15 @@ class RunWork:
         except NotQuick:
             self.progress = Progress.NEW
 
-    def start_set_up(self) -> None:
+    def start_set_up(self, *, within_s: float) -> None:
+        """`within_s`: what is left until the job's deadline."""
         self.progress = Progress.SETTING_UP
-        self._begin(self._set_up(), "set up")
+        self._begin(self._set_up(within_s), "set up")
 
     def start_execution(self, given: RunInput) -> None:
         self.progress = Progress.EXECUTING
         if not given.ended:
-            self._started_at = self._context.clock.unix_time()
+            self._started_at = self._context.chain_clock.now()
             image = self.image.model_dump() if self.image else None
             self._book.note(started_at=self._started_at, image=image, gpus=list(given.gpus))
         self._execution = Execution(self._context, given, self._folder, self._context.announce, self._note_operations)
@@ -147,10 +147,11 @@ class RunWork:
             exit_status=ended.exit_code,
         )
 
-    async def interrupt(self, outcome: RunOutcome) -> None:
+    async def interrupt(self, outcome: RunOutcome, why: str = "") -> None:
         """Ends what is going on. What had ended by itself meanwhile keeps its own outcome."""
         task, execution = self._task, self._execution
-        self._interrupting = outcome
+        message = why or _MESSAGES.get(outcome, "It was ended.")
+        self._interrupting = Ended(outcome, message, outcome.fixed_exit_status or 0)
         if execution is not None and task is not None and not task.done() and self.progress is Progress.EXECUTING:
             await self._stop_execution(execution, task)
             if self.ended is not None:
@@ -158,7 +159,7 @@ class RunWork:
         await self.cancel()
         if self.progress is Progress.STORED:
             return
-        self.end(Ended(outcome, _MESSAGES.get(outcome, "It was ended."), outcome.fixed_exit_status or 0))
+        self.end(self._interrupting)
 
     async def cancel(self) -> None:
         """Cancels the background step, if one is going on."""
@@ -193,9 +194,9 @@ class RunWork:
         finally:
             self._wake()
 
-    async def _set_up(self) -> None:
+    async def _set_up(self, within_s: float) -> None:
         try:
-            self.image = await set_up(self._context, self._definition, self._folder, timeout_s=FETCH_ATTEMPT_S)
+            self.image = await set_up(self._context, self._definition, self._folder, within_s=within_s)
         except SetupFailed as failed:
             self.end(Ended(failed.outcome, failed.message, failed.outcome.fixed_exit_status or 0))
             return
@@ -206,8 +207,7 @@ class RunWork:
     async def _execute(self, execution: Execution) -> None:
         ended = await execution.run()
         if ended.outcome is RunOutcome.STOPPED and self._interrupting is not None:
-            outcome = self._interrupting
-            ended = Ended(outcome, _MESSAGES.get(outcome, ended.message), outcome.fixed_exit_status or 0)
+            ended = self._interrupting
         self.end(ended)
 
     async def _stop_execution(self, execution: Execution, task: asyncio.Task[None]) -> None:
@@ -241,7 +241,9 @@ class RunWork:
         """The result on this machine's disk, and its CID in the journal: a restart needs nothing else."""
         ended = self.ended or Ended(RunOutcome.NODE_FAULT, "")
         operations = tuple(self._execution.results) if self._execution else self.ended_operations
-        outputs = Outputs(ended, operations, self.image, self._started_at, self._context.clock.unix_time())
+        # By the chain's clock, as the pay is: this machine's may be wrong, or be set while the job runs.
+        ended_at = max(self._started_at, self._context.chain_clock.now())
+        outputs = Outputs(ended, operations, self.image, self._started_at, ended_at)
         kept = await keep_result(self._context, job, self._folder, outputs)
         if self._context.store.reach is Reach.NETWORK:  # else it is stored at once, and one entry is enough
             self._journal(RunState.ENDED, kept)

@@ -40,7 +40,9 @@ class WorkerSettings:
         files_max_bytes, files_max_count: bounds of a definition's `files`.
         small_files_bytes: `files` up to this size are fetched before the claim when the image is here.
         result_max_bytes, result_max_files: bounds of a result.
-        disk_reserve_bytes: free space below which no job is claimed.
+        disk_reserve_bytes: free space below which no job is claimed; below a quarter of it the youngest run is ended.
+        disk_quota_bytes: what images, content and run folders may take together; None: all but the reserve.
+        deregister_on_stop: give the registration up once all jobs are settled.
     """
 
     market: Pubkey
@@ -67,3 +69,5 @@ class WorkerSettings:
     result_max_bytes: int = 4 * GIB
     result_max_files: int = 19_000
     disk_reserve_bytes: int = 1 * GIB
+    disk_quota_bytes: int | None = None
+    deregister_on_stop: bool = False

@@ -25,6 +25,7 @@ from hypernode_worker.node.run_folder import RunFolder
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 3
+LEAST_S = 30.0
 _EARLY_S = 5.0
 IMAGE_HERE_S = 30.0
 
@@ -63,26 +64,28 @@ async def set_up_early(context: RunContext, definition: JobDefinition, folder: R
 
 
 async def set_up(
-    context: RunContext, definition: JobDefinition, folder: RunFolder, *, timeout_s: float
+    context: RunContext, definition: JobDefinition, folder: RunFolder, *, within_s: float
 ) -> ImageUsed | None:
     """Fetches the image and the files at the same time. May be repeated.
 
     Args:
-        timeout_s: for each attempt; the caller cancels when the whole takes too long.
+        within_s: what is left for all of it; the caller cancels when the whole takes longer. The image may take all of
+            it; for the files it is shared between the attempts, so that files that nobody has don't use it up.
 
     Raises:
         SetupFailed: by the job's fault, or by this node's.
     """
     reference = image_of(definition, context.settings.images)
     max_bytes = context.settings.files_max_bytes
+    each_s = max(LEAST_S, within_s / (ATTEMPTS + 1))
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(
-                _files(lambda: _fetch(context, definition, folder, max_bytes=max_bytes, timeout_s=timeout_s)),
+                _files(lambda: _fetch(context, definition, folder, max_bytes=max_bytes, timeout_s=each_s)),
                 name="fetch files",
             )
             image = group.create_task(
-                _image(lambda: _prepare(context, reference, timeout_s=timeout_s)), name="prepare image"
+                _image(lambda: _prepare(context, reference, timeout_s=max(LEAST_S, within_s))), name="prepare image"
             )
     except* SetupFailed as failures:
         first = failures.exceptions[0]

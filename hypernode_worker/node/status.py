@@ -56,6 +56,9 @@ def worker_status(
         "counts": asdict(dispatcher.counts),
         "runs": [_run(handler, context) for handler in dispatcher.running.values()],
         "health": asdict(health.usage) if health.usage else None,
+        "clock_skew_s": round(context.chain_clock.skew_s, 1),
+        "disk_used_bytes": health.disk_used_bytes,
+        "disk_quota_bytes": settings.disk_quota_bytes,
         "refuses": dispatcher.refuses(),
         "warnings": list(context.announce.warnings),
     }

@@ -7,6 +7,7 @@ import errno
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from hypernode_worker.errors import HypernodeError, ProviderDown
@@ -33,6 +34,7 @@ class EngineFacts:
         rootless: it runs as an ordinary user; root inside a container is that user.
         cpus: CPUs it can give.
         gpus: it has a runtime or device specification for NVIDIA GPUs.
+        folder: where its images lie; one that doesn't exist where the engine is another machine's.
     """
 
     version: str
@@ -42,6 +44,7 @@ class EngineFacts:
     cpu_limit: bool
     pids_limit: bool
     gpus: bool
+    folder: Path
 
 
 class DockerEngine:
@@ -90,7 +93,7 @@ class DockerEngine:
 
     def _connect(self) -> DockerClient:
         client = connect(self.url, timeout_s=CALL_TIMEOUT_S, connections=_CONNECTIONS)
-        self.facts = _facts(client.info())
+        self.facts = _facts(client.info(), local=self.url.startswith("unix://"))
         return client
 
     def translate(self, error: Exception) -> ProviderDown:
@@ -134,7 +137,7 @@ class DockerEngine:
             self._client = None
 
 
-def _facts(info: dict[str, Any]) -> EngineFacts:
+def _facts(info: dict[str, Any], *, local: bool) -> EngineFacts:
     security: list[str] = info.get("SecurityOptions") or []
     runtimes: dict[str, Any] = info.get("Runtimes") or {}
     devices: list[dict[str, str]] = info.get("DiscoveredDevices") or []
@@ -146,6 +149,7 @@ def _facts(info: dict[str, Any]) -> EngineFacts:
         cpu_limit=bool(info.get("CpuCfsQuota", info.get("CPUCfsQuota"))),
         pids_limit=bool(info.get("PidsLimit", True)),
         gpus="nvidia" in runtimes or any("nvidia.com/gpu" in device.get("ID", "") for device in devices),
+        folder=Path(str(info.get("DockerRootDir") or "/nowhere") if local else "/nowhere"),
     )
 
 

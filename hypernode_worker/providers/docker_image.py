@@ -14,6 +14,7 @@ from hypernode_worker.errors import ImageUnavailable, PermanentError, ProviderDo
 from hypernode_worker.providers.docker_client import api_status, explanation
 from hypernode_worker.providers.docker_engine import DockerEngine
 from hypernode_worker.providers.image import is_image_id, parse_image, verify_origin, verify_registry
+from hypernode_worker.providers.pulled_images import PulledImages
 
 _REFUSED = (
     "not found",
@@ -38,9 +39,16 @@ class DockerImages:
     """Finds and pulls images; one pull at a time for one name."""
 
     def __init__(
-        self, engine: DockerEngine, *, registries: frozenset[str] | None, local: Iterable[str], max_bytes: int
+        self,
+        engine: DockerEngine,
+        *,
+        registries: frozenset[str] | None,
+        local: Iterable[str],
+        max_bytes: int,
+        pulled: PulledImages | None = None,
     ) -> None:
         self._engine = engine
+        self._pulled = pulled
         self._registries = registries
         self._local = frozenset(str(parse_image(name)) for name in local)
         self._max_bytes = max_bytes
@@ -79,6 +87,7 @@ class DockerImages:
         reference = parse_image(image)
         if str(reference) not in self._local:
             verify_registry(reference, self._registries)
+        pulled = found is None
         if found is None:
             await self._pull(reference, timeout_s)
             found = await self.find(image)
@@ -89,7 +98,10 @@ class DockerImages:
                 raise self._too_large(reference)
         else:
             verify_origin(reference, _digests(found), self._local)
-        return _pinned(reference, found)
+        pinned = _pinned(reference, found)
+        if self._pulled is not None:
+            await self._pulled.note(str(reference), pulled=pulled)
+        return pinned
 
     async def volumes(self, image: str) -> tuple[str, ...]:
         """Paths that an image declares as volumes; known after the first call for it.

@@ -17,9 +17,10 @@ import asyncio
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from hypernode_worker.core.ports import Capabilities, Container, ContainerSpec, Exit, ExitReason
+from hypernode_worker.core.ports import Capabilities, Container, ContainerSpec, Exit, ExitReason, Keeper
 from hypernode_worker.errors import ConfigError, PermanentError, ProviderDown, StartFailed
 from hypernode_worker.providers.docker_client import DockerClient, Stream, api_status
 from hypernode_worker.providers.docker_engine import DEFAULT_URL, DockerEngine
@@ -39,6 +40,7 @@ from hypernode_worker.providers.docker_settings import (
     verify_ours,
     watched_of,
 )
+from hypernode_worker.providers.pulled_images import PulledImages
 from hypernode_worker.providers.spec import name_of, same_run, verify_spec, workdir_parts
 from hypernode_worker.providers.workspace import MAX_FILES, give_workspace, make_workdir
 
@@ -57,6 +59,7 @@ class DockerProvider:
         local_images: Iterable[str] = (),
         max_image_bytes: int = MAX_IMAGE_BYTES,
         max_workspace_files: int = MAX_FILES,
+        state_dir: Path | None = None,
         engine: DockerEngine | None = None,
     ) -> None:
         """
@@ -66,10 +69,18 @@ class DockerProvider:
                 network's name. The host's own network is refused.
             registries: host[:port] of those that may be pulled from; None: any with a public name.
             local_images: images made on this machine that jobs may use.
+            state_dir: this worker's own folder, where it remembers what it pulled; None: it forgets, and keeps all.
         """
         self._engine = engine or DockerEngine(url)
         self._network = DockerNetwork(self._engine, network)
-        self._images = DockerImages(self._engine, registries=registries, local=local_images, max_bytes=max_image_bytes)
+        self._pulled = PulledImages(self._engine, state_dir / "pulled.json") if state_dir else None
+        self._images = DockerImages(
+            self._engine,
+            registries=registries,
+            local=local_images,
+            max_bytes=max_image_bytes,
+            pulled=self._pulled,
+        )
         self._followers = DockerFollowers(self._engine, max_files=max_workspace_files)
         self._starts: dict[str, asyncio.Task[Container]] = {}
 
@@ -234,6 +245,10 @@ class DockerProvider:
             container_of(str(one["Id"]), one.get("Labels") or {}, running=one.get("State") in RUNNING) for one in found
         ]
         return [handle for handle in handles if handle is not None and handle.node == node]
+
+    @property
+    def keeper(self) -> Keeper | None:
+        return self._pulled
 
     async def close(self) -> None:
         starts = list(self._starts.values())

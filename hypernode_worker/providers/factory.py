@@ -26,7 +26,7 @@ async def open_provider(
 
     Args:
         kind: "auto" is Docker where an engine answers, else processes.
-        state_dir: folder of this worker where the process provider keeps what it needs to find its runs again.
+        state_dir: folder of this worker where a provider keeps what it must find again: process runs, pulled images.
         allow_unisolated: processes may run without bubblewrap, with no boundary but an unprivileged user: for jobs
             of one's own.
 
@@ -43,7 +43,13 @@ async def open_provider(
         raise ConfigError(f"{kind!r} is no container runtime: use docker, process, mock or auto")
     from hypernode_worker.providers.docker_provider import DockerProvider
 
-    docker = DockerProvider(url=docker_url, network=docker_network, registries=registries, local_images=local_images)
+    docker = DockerProvider(
+        url=docker_url,
+        network=docker_network,
+        registries=registries,
+        local_images=local_images,
+        state_dir=state_dir,
+    )
     if kind == "auto":
         try:
             await docker.check()

@@ -165,6 +165,11 @@ class MockProvider:
         self.engine.pretend("containers")
         return [held.handle for held in self.engine.held.values() if held.spec.node == node]
 
+    @property
+    def keeper(self) -> None:
+        """There are no images to keep."""
+        return None
+
     async def close(self) -> None:
         """Nothing is held."""
 

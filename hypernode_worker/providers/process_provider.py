@@ -123,6 +123,11 @@ class ProcessProvider:
         runs = await asyncio.to_thread(self._runs.all)
         return [handle for run in runs if (handle := run.handle()).node == node]
 
+    @property
+    def keeper(self) -> None:
+        """There are no images to keep."""
+        return None
+
     async def close(self) -> None:
         """The runs go on under their supervisors."""
 

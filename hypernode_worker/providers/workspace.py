@@ -8,14 +8,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hypernode_worker.core.foreign_tree import MAX_FILES, OPEN_FOLDER, list_folder, open_below
-
-MAX_DEPTH = 100
-"""Folders within folders; deeper ones can't be reached by path, and ordinary tools fail to delete them."""
+from hypernode_worker.core.foreign_tree import MAX_DEPTH, MAX_FILES, OPEN_FOLDER, list_folder, open_below, walk_tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +34,7 @@ def measure_workspace(path: Path, *, max_bytes: int, max_files: int = MAX_FILES)
     """
     total = files = 0
     linked: set[int] = set()
-    for depth, entry in _walk(path):
+    for depth, entry in walk_tree(path):
         files += 1
         total += _entry_bytes(entry, linked)
         over = (
@@ -65,31 +61,6 @@ def _entry_bytes(entry: os.DirEntry[str], linked: set[int]) -> int:
             return 0
         linked.add(info.st_ino)
     return max(info.st_size if stat.S_ISREG(info.st_mode) else 0, info.st_blocks * 512)
-
-
-def _walk(path: Path) -> Iterator[tuple[int, os.DirEntry[str]]]:
-    """Every entry below, with its depth from 0, down to MAX_DEPTH; depth first, one open folder a level."""
-    try:
-        root = os.open(path, OPEN_FOLDER)
-    except FileNotFoundError:
-        return
-    stack = [(root, iter(list_folder(root)))]
-    try:
-        while stack:
-            folder, entries = stack[-1]
-            entry = next(entries, None)
-            if entry is None:
-                os.close(stack.pop()[0])
-                continue
-            depth = len(stack) - 1
-            yield depth, entry
-            if depth < MAX_DEPTH and entry.is_dir(follow_symlinks=False):
-                below = open_below(folder, entry.name)
-                if below >= 0:
-                    stack.append((below, iter(list_folder(below))))
-    finally:
-        for folder, _ in stack:
-            os.close(folder)
 
 
 def give_workspace(path: Path, uid: int, gid: int) -> None:

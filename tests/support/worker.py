@@ -16,9 +16,9 @@ from solders.pubkey import Pubkey
 
 from hypernode_worker.core.accounts import FLAG_NETWORK, Job, JobState, Market
 from hypernode_worker.core.definition import JobDefinition
-from hypernode_worker.core.events import Event, NodeRegistered, WorkerStarted
+from hypernode_worker.core.events import Event, Listener, NodeRegistered, WorkerStarted
 from hypernode_worker.core.manifest import MANIFEST, Manifest
-from hypernode_worker.core.ports import ContainerProvider, ContentStore, HostSpecs, HostUsage, Limits, Reach
+from hypernode_worker.core.ports import ContainerProvider, ContentStore, HostSpecs, HostUsage, Keeper, Limits, Reach
 from hypernode_worker.core.result_directory import verify_result
 from hypernode_worker.core.types import DAG_PB, Cid
 from hypernode_worker.errors import ContentInvalid, ContentNotFound, ContentTooLarge
@@ -166,12 +166,18 @@ class SteadyHardware:
     async def usage(self) -> HostUsage:
         return self.now
 
+    def disk_free(self) -> int:
+        return self.now.disk_free_bytes
+
 
 class LoopClock:
-    """Wall time that follows the event loop's."""
+    """Wall time that follows the event loop's; a test may set it wrong with `ahead_s`."""
+
+    def __init__(self, ahead_s: float = 0.0) -> None:
+        self.ahead_s = ahead_s
 
     def unix_time(self) -> float:
-        return START + asyncio.get_running_loop().time()
+        return START + asyncio.get_running_loop().time() + self.ahead_s
 
 
 @dataclass
@@ -187,6 +193,8 @@ class World:
     hardware: SteadyHardware = field(default_factory=SteadyHardware)
     behave: Callable[[Any], MockRun] = succeed
     runtime: ContainerProvider | None = None
+    clock: LoopClock = field(default_factory=LoopClock)
+    keepers: Sequence[Keeper] = ()
 
     @property
     def faults(self) -> dict[str, list[Exception]]:
@@ -238,7 +246,7 @@ class World:
         return self.runtime or self.mock()
 
     def mock(self, **more: Any) -> MockProvider:
-        return MockProvider(self.behave, engine=self.engine, unix_time=LoopClock().unix_time, **more)
+        return MockProvider(self.behave, engine=self.engine, unix_time=self.clock.unix_time, **more)
 
 
 @dataclass
@@ -274,8 +282,6 @@ class Worker:
 
 async def crash(node: Worker) -> None:
     """Ends a worker as a kill would: its tasks are gone, and nothing was settled or cleaned."""
-    manager = node.manager
-    assert manager._parts is not None  # pyright: ignore[reportPrivateUsage]
     mine = asyncio.current_task()
     for task in asyncio.all_tasks():
         name = task.get_name()
@@ -291,6 +297,7 @@ async def worker(
     wallet: SolanaClient | None = None,
     wait: bool = True,
     fees_since: Callable[[float], int] | None = None,
+    listeners: Sequence[Listener] = (),
     **settings: Any,
 ) -> AsyncGenerator[Worker]:
     """A worker that has started (with `wait`) and that is ended with the block; nothing of it is left."""
@@ -307,8 +314,9 @@ async def worker(
         hardware=world.hardware,
         journal=journal,
         settings=chosen,
-        clock=LoopClock() if world.runtime is None else None,
-        listeners=[events.append],
+        clock=world.clock if world.runtime is None or world.runtime.name == "mock" else None,
+        keepers=world.keepers,
+        listeners=[events.append, *listeners],
         fees_since=fees_since,
     )
     running = Worker(manager, chain, asyncio.create_task(manager.run(), name="manager"), events, journal)
@@ -321,16 +329,6 @@ async def worker(
             manager.request_stop(now=True)
         await asyncio.wait([running.task])
         journal.close()
-
-
-async def crash(node: Worker) -> None:
-    """Ends a worker as a kill would: its tasks are gone, and nothing was settled or cleaned."""
-    mine = asyncio.current_task()
-    for task in asyncio.all_tasks():
-        name = task.get_name()
-        if task is not mine and name != "slots" and not name.startswith("Task-"):
-            task.cancel()
-    await asyncio.wait([node.task])
 
 
 def run_threads_inline(monkeypatch: pytest.MonkeyPatch) -> None:

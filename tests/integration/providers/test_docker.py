@@ -269,6 +269,46 @@ async def test_a_pulled_image_is_pinned_by_its_digest(bench: Bench, registry: st
     await provider.close()
 
 
+def _push_own(name: str) -> None:
+    """An image that shares its layers with the test's own, and nothing else."""
+    lines = f"FROM {IMAGE}\nLABEL own=1\n".encode()
+    plain = {**os.environ, "DOCKER_BUILDKIT": "0"}
+    subprocess.run(["docker", "build", "-q", "-t", name, "-"], input=lines, env=plain, check=True, capture_output=True)
+    docker("push", "-q", name)
+    docker("rmi", name)
+
+
+async def test_only_what_this_worker_pulled_may_be_removed_again(
+    bench: Bench, registry: str, open_folder: Path
+) -> None:
+    host, state = registry.split("/")[0], open_folder / "state"
+    registry = registry.replace("busybox", "own")
+    _push_own(registry)
+    provider = DockerProvider(registries=frozenset({host}), local_images=[IMAGE], state_dir=state)
+    await provider.prepare(IMAGE, timeout_s=10)
+    pinned = await provider.prepare(registry, timeout_s=30)
+    await provider.close()
+    provider = DockerProvider(registries=frozenset({host}), state_dir=state)  # after a restart
+    await provider.check()
+    keeper = provider.keeper
+    assert keeper is not None
+    (kept,) = await keeper.evictable(frozenset())
+    assert (kept.name, kept.place) == (registry, Path(docker("info", "--format", "{{.DockerRootDir}}").strip()))
+    assert 1_000_000 < kept.bytes == await keeper.used_bytes()
+    assert await keeper.evictable(frozenset({registry})) == []
+    handle = await bench.start(bench.spec(Program("sleep 60"), image=pinned))
+    await keeper.evict([registry], frozenset())
+    assert await provider.has_image(pinned), "a container uses it"
+    await bench.provider.remove(handle)
+    await keeper.evict([registry], frozenset({registry}))
+    assert await provider.has_image(registry), "a run needs it"
+    await keeper.evict([registry, IMAGE], frozenset())
+    assert not await provider.has_image(registry)
+    assert await provider.has_image(IMAGE), "it was here before"
+    assert (await keeper.evictable(frozenset()), await keeper.used_bytes()) == ([], 0)
+    await provider.close()
+
+
 async def test_what_was_built_on_this_machine_is_not_given_to_strangers(busybox: str) -> None:
     private = "hypernode-test/private:1"
     docker("tag", busybox, private)

@@ -12,7 +12,16 @@ from pathlib import Path
 import pytest
 
 from hypernode_worker.core.accounts import Job, JobState, Reason
-from hypernode_worker.core.events import RunReleased, RunResumed, RunSettled, RunStarted, WorkerDraining, WorkerStopped
+from hypernode_worker.core.events import (
+    NodeDeregistered,
+    RunReleased,
+    RunResumed,
+    RunSettled,
+    RunStarted,
+    WarningRaised,
+    WorkerDraining,
+    WorkerStopped,
+)
 from hypernode_worker.core.outcome import RunOutcome
 from hypernode_worker.core.ports import ContainerSpec
 from hypernode_worker.errors import ConfigError, EndpointDown
@@ -60,6 +69,48 @@ async def test_the_second_stop_gives_the_job_back(worlds: Worlds) -> None:
             assert [event.now for event in node.said(WorkerDraining)] == [False, True]
     assert not world.engine.held
     assert not list((world.data_dir / "runs").iterdir())
+
+
+async def test_signs_of_life_go_on_while_draining(worlds: Worlds) -> None:
+    async with worlds(heartbeat_timeout=30) as world:
+        world.behave = lambda _: MockRun(seconds=200)
+        async with worker(world, drain_timeout_s=None) as node:
+            job = await started(world, node)
+            node.manager.request_stop()
+            await asyncio.sleep(180)
+            seen = await world.client.job(job.address)
+            assert seen.checkpoint_at - seen.started_at >= 150
+            await node.task
+            assert (await world.client.job(job.address)).exit_status == 0
+
+
+@pytest.mark.parametrize("now", [False, True])
+async def test_the_node_leaves_the_market_when_that_is_asked_for(worlds: Worlds, now: bool) -> None:
+    async with worlds() as world:
+        world.behave = lambda _: MockRun(seconds=30)
+        async with worker(world, drain_timeout_s=None) as node:
+            job = await started(world, node)
+            node.manager.request_stop(now=now, deregister=True)
+            await node.task
+            assert (await world.client.job(job.address)).state is (JobState.QUEUED if now else JobState.SETTLED)
+            assert len(node.said(NodeDeregistered)) == 1
+            assert await world.client.node_of(world.market.address, node.chain.wallet) is None
+
+
+async def test_a_setting_makes_every_stop_leave_the_market(worlds: Worlds) -> None:
+    async with worlds() as world, worker(world, deregister_on_stop=True) as node:
+        await node.stop()
+        assert len(node.said(NodeDeregistered)) == 1
+
+
+async def test_a_node_that_still_holds_a_job_stays_registered_and_says_so(worlds: Worlds) -> None:
+    async with worlds(review_period=3600) as world, worker(world) as node:
+        posted = await world.post()
+        await world.until(posted.address, JobState.SUBMITTED)
+        node.manager.request_stop(deregister=True)
+        await node.task
+        assert "node deregister" in node.said(WarningRaised)[-1].message
+        assert await world.client.node_of(world.market.address, node.chain.wallet) is not None
 
 
 async def test_draining_has_an_end(worlds: Worlds) -> None:

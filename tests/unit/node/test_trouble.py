@@ -36,7 +36,7 @@ def clean(world: World) -> bool:
 
 async def test_a_runtime_that_is_down_gives_the_job_back(worlds: Worlds) -> None:
     async with worlds() as world, worker(world) as node:
-        world.engine.fail("start", *[ProviderDown("the engine is gone")] * 9)
+        world.engine.fail("start", *[ProviderDown("the engine is gone")] * 99)
         posted = await world.post()
         released = await node.until_said(RunReleased)
         job = await world.until(posted.address, JobState.QUEUED)
