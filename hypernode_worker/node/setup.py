@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
 
 from hypernode_worker.core.definition import JobDefinition
@@ -87,12 +87,20 @@ async def set_up(
             image = group.create_task(
                 _image(lambda: _prepare(context, reference, timeout_s=max(LEAST_S, within_s))), name="prepare image"
             )
-    except* SetupFailed as failures:
-        first = failures.exceptions[0]
-        while isinstance(first, BaseExceptionGroup):
-            first = first.exceptions[0]
-        raise first from None
+    except BaseExceptionGroup as failures:  # except* would wrap what it raises, in Python before 3.11.4
+        ours = failures.subgroup(SetupFailed)
+        if ours is None:
+            raise
+        raise next(_each(ours)) from None
     return image.result()
+
+
+def _each(failures: BaseExceptionGroup[SetupFailed]) -> Iterator[SetupFailed]:
+    for failure in failures.exceptions:
+        if isinstance(failure, BaseExceptionGroup):
+            yield from _each(failure)
+        else:
+            yield failure
 
 
 async def _fetch(
