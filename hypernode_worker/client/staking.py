@@ -8,8 +8,8 @@ from solders.pubkey import Pubkey
 
 from hypernode_worker.core.accounts import NATIVE_MINT, Market, Node, NodeState
 from hypernode_worker.core.deadlines import due_withdrawal
-from hypernode_worker.core.market_ports import StakeChain
 from hypernode_worker.core.ports import Receipt
+from hypernode_worker.core.ports.market import StakeChain
 from hypernode_worker.core.stake import free_stake
 from hypernode_worker.errors import AccountMissing, ConfigError, InsufficientFunds, PermanentError
 

@@ -12,8 +12,8 @@ from solders.pubkey import Pubkey
 
 from hypernode_worker.core.accounts import Job, Node
 from hypernode_worker.core.deadlines import Exit, Standing, due_exit, due_withdrawal
-from hypernode_worker.core.market_ports import UpkeepChain
 from hypernode_worker.core.ports import ChainTime, Receipt
+from hypernode_worker.core.ports.market import UpkeepChain
 from hypernode_worker.errors import AccountMissing, HypernodeError, ProgramError
 
 AT_ONCE = 8

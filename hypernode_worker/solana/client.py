@@ -28,7 +28,7 @@ COMMITMENTS = ("processed", "confirmed", "finalized")
 
 
 class SolanaClient(NodeActions, ClientActions, StakeActions, UpkeepReader):
-    """Implements ChainReader, NodeChain and ClientChain of core.ports, StakeChain and UpkeepChain of core.market_ports.
+    """Implements ChainReader, NodeChain and ClientChain of core.ports, StakeChain and UpkeepChain of core.ports.market.
 
     Without a wallet it only reads; what needs one raises ConfigError.
     """

@@ -1,4 +1,4 @@
-"""What moves a node's stake: core.market_ports.StakeChain beside its reads."""
+"""What moves a node's stake: core.ports.market.StakeChain beside its reads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MINT_BYTES, _DECIMALS_OFFSET = 82, 44
 
 
 class StakeActions(WalletActions):
-    """One transaction for each method; see core.market_ports.StakeChain."""
+    """One transaction for each method; see core.ports.market.StakeChain."""
 
     async def decimals(self, mint: Pubkey) -> int:
         info = (await self._rpc.account(mint))[0]

@@ -1,4 +1,4 @@
-"""Scans for what may be due in a market, or in all: core.market_ports.UpkeepChain beside what wallets sign."""
+"""Scans for what may be due in a market, or in all: core.ports.market.UpkeepChain beside what wallets sign."""
 
 from __future__ import annotations
 

@@ -90,6 +90,7 @@ async def kill_again_and_again(world: World, *, kills: int, seed: int, runtime: 
         ALLOW_UNISOLATED="true",
         LOCAL_IMAGES=IMAGE,
         CAPACITY="2",
+        DAILY_FEE_BUDGET="0",
     )
     async with world.client() as client, killable(environment, world.home / "worker.log") as worker:
         posting = _Posting(client, Pubkey.from_string(world.variables["MARKET_PUBKEY"]), runtime)

@@ -35,7 +35,7 @@ async def run_many(world: World, runs: int) -> Growth:
     """The runtime is the mock: what grows is ours."""
     market = await world.market()
     growth = Growth(runs)
-    told = {"CONTAINER_RUNTIME": "mock", "ALLOW_MOCK": "true", "CAPACITY": "8"}
+    told = {"CONTAINER_RUNTIME": "mock", "ALLOW_MOCK": "true", "CAPACITY": "8", "DAILY_FEE_BUDGET": "0"}
     async with world.client() as client, world.worker("node", **told) as pid:
         worker = psutil.Process(pid)
         start = time.perf_counter()

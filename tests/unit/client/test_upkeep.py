@@ -14,8 +14,8 @@ from solders.signature import Signature
 from hypernode_worker.client.upkeep import AT_ONCE, Outcome, Upkept, keep_up
 from hypernode_worker.core.accounts import Job, JobState, Node
 from hypernode_worker.core.deadlines import Exit, Standing
-from hypernode_worker.core.market_ports import UpkeepChain
 from hypernode_worker.core.ports import ChainTime, Receipt
+from hypernode_worker.core.ports.market import UpkeepChain
 from hypernode_worker.core.types import Slot, UnixTime
 from hypernode_worker.errors import AccountMissing, EndpointDown, HypernodeError, ProgramError
 from tests.support.accounts import make_job, make_market, make_node

@@ -7,8 +7,8 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 
-from hypernode_worker.core.market_ports import StakeChain, UpkeepChain
 from hypernode_worker.core.ports import ChainReader, ClientChain, NodeChain
+from hypernode_worker.core.ports.market import StakeChain, UpkeepChain
 from hypernode_worker.errors import ConfigError
 from hypernode_worker.solana.client import SolanaClient, open_chain
 

@@ -9,7 +9,7 @@ from solders.pubkey import Pubkey
 
 from hypernode_worker.core.accounts import Job, Market, Node, NodeState
 from hypernode_worker.core.deadlines import Standing
-from hypernode_worker.core.ports import ChainReader, Receipt
+from hypernode_worker.core.ports.chain import ChainReader, Receipt
 
 
 class StakeChain(ChainReader, Protocol):
