@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from hypernode_worker.errors import TransientError
+
+T = TypeVar("T")
 
 
 class Backoff:
@@ -27,3 +32,16 @@ class Backoff:
         delay = min(self._most_s, self._first_s * 2 ** min(self.failures - 1, 16)) * self._random.uniform(0.5, 1.0)
         asked = error.retry_after_s if isinstance(error, TransientError) else None
         return max(delay, min(asked or 0.0, 300.0))
+
+
+async def persist(attempt: Callable[[], Awaitable[T]], *, attempts: int, first_s: float = 1.0) -> T:
+    """Tries a few times while the error says that it may help; raises the last one."""
+    backoff = Backoff(first_s=first_s)
+    while True:
+        try:
+            return await attempt()
+        except TransientError as error:
+            delay = backoff.failed(error)
+            if backoff.failures >= attempts:
+                raise
+            await asyncio.sleep(delay)

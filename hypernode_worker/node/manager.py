@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from solders.pubkey import Pubkey
 
@@ -31,6 +32,7 @@ from hypernode_worker.core.ports import Clock, ContainerProvider, ContentStore, 
 from hypernode_worker.core.stake import counted_stake, required_stake, stake_missing
 from hypernode_worker.errors import ConfigError, HypernodeError, PermanentError
 from hypernode_worker.node.announcer import Announcer
+from hypernode_worker.node.backoff import persist
 from hypernode_worker.node.clocks import ChainClock, SystemClock, follow_chain_time
 from hypernode_worker.node.control_server import Command, control_server
 from hypernode_worker.node.disk_keeper import DiskKeeper
@@ -51,6 +53,11 @@ from hypernode_worker.node.stopping import StopSignal
 from hypernode_worker.node.uploads import Uploads
 
 log = logging.getLogger(__name__)
+
+START_ATTEMPTS = 5
+"""Of each step of the start: about eight seconds in all."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +172,9 @@ class NodeManager:
             announce=self._announce,
         )
         host = await specs.detect()
-        (market, ending), balance, time = await asyncio.gather(
-            enter_market(chain, settings.market), chain.balance(chain.wallet), chain.time()
+        # A worker that was restarted may hold jobs: one lost request must not end it.
+        (market, ending), balance, time = await _persist(
+            lambda: asyncio.gather(enter_market(chain, settings.market), chain.balance(chain.wallet), chain.time())
         )
         self._announce(WalletConnected(chain.wallet, balance, payout))
         if balance < settings.balance_floor_lamports and not await self._holds_jobs():
@@ -177,8 +185,8 @@ class NodeManager:
         chain_clock = ChainClock()
         chain_clock.see(time)
         if market is not None:
-            await self._verify_stake(market)
-            node = await specs.register(market, host, payout)
+            await _persist(lambda: self._verify_stake(market))
+            node = await _persist(lambda: specs.register(market, host, payout))
         else:
             assert ending is not None  # one of them is given
             node = ending
@@ -220,7 +228,7 @@ class NodeManager:
             dispatcher = Dispatcher(context, board, settling, watch, health, group)
             self._parts = _Parts(context, board, health, watch, settling, dispatcher)
             reconciler = Reconciler(context, dispatcher, settling)
-            await self._guard("reconcile", reconciler.look(context.node.open_jobs))
+            await self._guard("reconcile", _persist(lambda: reconciler.look(context.node.open_jobs)))
             loops: list[tuple[str, Coroutine[object, object, None]]] = [
                 ("watch for jobs", watch_for_jobs(context, board)),
                 *((f"definitions {number}", board.fetch()) for number in range(FETCHERS)),
@@ -319,3 +327,7 @@ class NodeManager:
         if self._parts is None:
             raise PermanentError("The worker is still starting; try again in a moment.")
         return self._parts
+
+
+async def _persist(attempt: Callable[[], Awaitable[T]]) -> T:
+    return await persist(attempt, attempts=START_ATTEMPTS, first_s=0.5)

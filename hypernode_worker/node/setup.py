@@ -18,7 +18,7 @@ from hypernode_worker.errors import (
     TransientError,
 )
 from hypernode_worker.frameworks import image_of
-from hypernode_worker.node.backoff import Backoff
+from hypernode_worker.node.backoff import persist
 from hypernode_worker.node.run_context import RunContext
 from hypernode_worker.node.run_folder import RunFolder
 
@@ -134,7 +134,7 @@ async def _prepare(context: RunContext, reference: str, *, timeout_s: float) -> 
 
 async def _files(fetch: Callable[[], Awaitable[None]]) -> None:
     try:
-        await _persist(fetch)
+        await persist(fetch, attempts=ATTEMPTS)
     except (ContentInvalid, ContentTooLarge) as error:
         raise SetupFailed(RunOutcome.FILES_INVALID, f"The job's files can't be used: {error}") from error
     except TransientError as error:
@@ -145,21 +145,8 @@ async def _files(fetch: Callable[[], Awaitable[None]]) -> None:
 
 async def _image(prepare: Callable[[], Awaitable[ImageUsed | None]]) -> ImageUsed | None:
     try:
-        return await _persist(prepare)
+        return await persist(prepare, attempts=ATTEMPTS)
     except ImageUnavailable as error:
         raise SetupFailed(RunOutcome.IMAGE_UNAVAILABLE, f"The image can't be used: {error}") from error
     except (HypernodeError, OSError) as error:
         raise SetupFailed(RunOutcome.NODE_FAULT, f"The node couldn't prepare the image: {error}") from error
-
-
-async def _persist(attempt: Callable[[], Awaitable[T]]) -> T:
-    """Tries a few times while the error says that it may help."""
-    backoff = Backoff(first_s=1.0)
-    while True:
-        try:
-            return await attempt()
-        except TransientError as error:
-            delay = backoff.failed(error)
-            if backoff.failures >= ATTEMPTS:
-                raise
-            await asyncio.sleep(delay)

@@ -38,6 +38,7 @@ def main() -> int:
 def figures_of(toll: Toll) -> list[Figure]:
     return [
         *(Figure(f"kills {when}", count, "kills") for when, count in sorted(toll.kills.items())),
+        Figure("requests that the endpoint failed", toll.faults, "requests"),
         Figure("jobs posted", toll.posted, "jobs"),
         Figure("settled", toll.settled, "jobs"),
         Figure("refunded", toll.refunded, "jobs"),

@@ -1,4 +1,5 @@
-"""Kills a worker at every step that it writes down, and at random moments, while jobs of all kinds come in."""
+"""Kills a worker at every step that it writes down, and at random moments, while jobs of all kinds come in and its
+endpoint fails now and then."""
 
 from __future__ import annotations
 
@@ -22,6 +23,7 @@ from hypernode_worker.client import Client
 from hypernode_worker.core.accounts import Job, JobState
 from hypernode_worker.errors import ProgramError
 from tests.bench.world import World
+from tests.soak.faults import FaultyEndpoint
 from tests.soak.killable import Killable, killable
 from tests.support.providers import IMAGE
 from tests.support.town import make_passable
@@ -50,6 +52,8 @@ class Toll:
     """What became of it all.
 
     Attributes:
+        attached: runs that a start took up again.
+        faults: requests that the endpoint failed.
         lost: jobs whose books don't add up, or whose client got neither a result nor the money back.
         wrong: results with another exit status than the job's program has.
         overpaid: base units that the payout wallet has more than the jobs say.
@@ -62,6 +66,7 @@ class Toll:
     refunded: int = 0
     released: int = 0
     attached: int = 0
+    faults: int = 0
     lost: int = 0
     wrong: int = 0
     overpaid: int = 0
@@ -82,7 +87,33 @@ async def kill_again_and_again(world: World, *, kills: int, seed: int, runtime: 
         payout, before = owner.chain.wallet, await owner.chain.balance(owner.chain.wallet)
     async with world.client("node"):
         pass  # makes the key and funds it
-    environment = world.environment(
+    market = Pubkey.from_string(world.variables["MARKET_PUBKEY"])
+    async with world.client() as client, FaultyEndpoint(world.rpc_url, seed).serving() as endpoint:
+        posting = _Posting(client, market, runtime)
+        environment = _environment(world, endpoint.url, payout, runtime)
+        async with killable(environment, world.home / "worker.log") as worker:
+            for number in range(kills):
+                await posting.keep(WAITING)
+                toll.kills[await _live_and_die(worker, chance, number)] += 1
+            await worker.start()
+            jobs = await posting.bring_to_an_end()
+            worker.stop()
+            if code := await worker.ended():
+                raise RuntimeError(f"the worker ended with {code}: {worker.log.read_text()[-3_000:]}")
+            toll.released, toll.attached = worker.events("RunReleased"), worker.events("RunResumed")
+        toll.overpaid = await client.chain.balance(payout) - before - sum(job.paid for job in jobs)
+        toll.faults = endpoint.faults.total()
+    toll.posted = len(jobs)
+    for number, job in enumerate(jobs):
+        _count(job, KINDS[number % len(KINDS)][0], toll)
+    toll.left_over = left_over(world.home)
+    toll.seconds = time.monotonic() - began
+    return toll
+
+
+def _environment(world: World, rpc_url: str, payout: Pubkey, runtime: str) -> dict[str, str]:
+    return world.environment(
+        SOLANA_RPC_URL=rpc_url,
         KEYPAIR_PATH=str(world.home / "node.json"),
         DATA_DIR=str(world.home / "node"),
         PAYOUT_ADDRESS=str(payout),
@@ -92,24 +123,6 @@ async def kill_again_and_again(world: World, *, kills: int, seed: int, runtime: 
         CAPACITY="2",
         DAILY_FEE_BUDGET="0",
     )
-    async with world.client() as client, killable(environment, world.home / "worker.log") as worker:
-        posting = _Posting(client, Pubkey.from_string(world.variables["MARKET_PUBKEY"]), runtime)
-        for number in range(kills):
-            await posting.keep(WAITING)
-            toll.kills[await _live_and_die(worker, chance, number)] += 1
-        await worker.start()
-        jobs = await posting.bring_to_an_end(worker)
-        worker.stop()
-        if code := await worker.ended():
-            raise RuntimeError(f"the worker ended with {code}: {worker.log.read_text()[-3_000:]}")
-        toll.overpaid = await client.chain.balance(payout) - before - sum(job.paid for job in jobs)
-        toll.released, toll.attached = worker.events("RunReleased"), worker.events("RunResumed")
-    toll.posted = len(jobs)
-    for number, job in enumerate(jobs):
-        _count(job, KINDS[number % len(KINDS)][0], toll)
-    toll.left_over = left_over(world.home)
-    toll.seconds = time.monotonic() - began
-    return toll
 
 
 class _Posting:
@@ -130,7 +143,7 @@ class _Posting:
             posted = await self._client.post(await self._client.prepare(definition, market=self._market))
             self.jobs.append(posted.job)
 
-    async def bring_to_an_end(self, worker: Killable) -> list[Job]:
+    async def bring_to_an_end(self) -> list[Job]:
         """Waits for what is running; what waits in the queue is withdrawn. The jobs as they are then."""
         async with asyncio.timeout(ENDS_S):
             while True:

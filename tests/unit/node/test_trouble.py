@@ -12,7 +12,16 @@ from typing import Any
 import pytest
 
 from hypernode_worker.core.accounts import Job, JobState, Reason
-from hypernode_worker.core.events import ClaimLost, JobSkipped, RunClaimed, RunLost, RunReleased, RunSettled, RunStarted
+from hypernode_worker.core.events import (
+    ClaimLost,
+    JobSkipped,
+    RunClaimed,
+    RunLost,
+    RunReleased,
+    RunSettled,
+    RunStarted,
+    WorkerStarted,
+)
 from hypernode_worker.core.outcome import RunOutcome
 from hypernode_worker.core.types import Cid
 from hypernode_worker.errors import ContentInvalid, EndpointDown, ProviderDown
@@ -243,3 +252,19 @@ async def test_a_definition_that_nobody_has_does_not_hold_up_others(worlds: Worl
         await world.until(other.address, JobState.SETTLED, timeout_s=20)
         assert (await world.client.job(wanted.address)).attempts == 0
         assert node.said(RunSettled)[0].job == other.address
+
+
+async def test_a_start_survives_an_endpoint_that_fails_now_and_then(worlds: Worlds) -> None:
+    async with worlds() as world:
+        transport = world.chain.transport()
+        failing = {"getBalance": 2, "getMultipleAccounts": 1, "getAccountInfo": 2}
+
+        def intercept(method: str, params: Sequence[Any]) -> Any:
+            if failing.get(method, 0):
+                failing[method] -= 1
+                raise EndpointDown("The endpoint cut the connection.")
+
+        transport.intercept = intercept
+        async with worker(world, wallet=world.chain.client(transport=transport)) as node:
+            assert not failing["getBalance"]
+            assert node.said(WorkerStarted)
