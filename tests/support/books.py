@@ -83,8 +83,3 @@ def new_token(rpc_url: str, payer: Keypair, holders: Mapping[str, int], decimals
         instructions.append(mint_to(payer, mint.pubkey(), token_address(owner, mint.pubkey()), amount))
     send(rpc_url, payer, instructions, mint)
     return mint.pubkey()
-
-
-def new_token_account(rpc_url: str, owner: Keypair, mint: Pubkey) -> None:
-    """An empty associated token account, paid by its owner."""
-    send(rpc_url, owner, [create_token_account(owner.pubkey(), owner.pubkey(), mint)])
