@@ -73,7 +73,7 @@ class JobBoard:
 
     def too_early(self, offer: Offer) -> bool:
         """Puts an offer back whose window isn't open yet, by the chain's time; False where it should be by now."""
-        early = open_slot(offer.job, self._context.node.address) > self._context.chain_clock.slot()
+        early = self._opens_in_slots(offer) > 0
         if early:
             self.ready[offer.job.address] = offer
         return early
@@ -86,8 +86,7 @@ class JobBoard:
     def best(self) -> Offer | None:
         """The best-paid offer whose claim window is open; its place is then free for another."""
         self._drop_expired()
-        slot = self._context.chain_clock.slot()
-        open_now = [offer for offer in self.ready.values() if open_slot(offer.job, self._context.node.address) <= slot]
+        open_now = [offer for offer in self.ready.values() if self._opens_in_slots(offer) <= 0]
         if not open_now:
             return None
         found = max(open_now, key=lambda offer: self._worth(offer.job))
@@ -100,9 +99,13 @@ class JobBoard:
 
     def opens_in(self) -> float | None:
         """Seconds until the next claim window opens; None when no offer waits for one."""
-        slot = self._context.chain_clock.slot()
-        waits = [open_slot(offer.job, self._context.node.address) - slot for offer in self.ready.values()]
+        waits = [self._opens_in_slots(offer) for offer in self.ready.values()]
         return max(SLOT_S, min(waits) * SLOT_S) if waits else None
+
+    def _opens_in_slots(self, offer: Offer) -> int:
+        # The clock estimates, and may be a slot behind; the one in which a job was queued has come in any case.
+        slot = max(self._context.chain_clock.slot(), offer.job.queued_slot)
+        return open_slot(offer.job, self._context.node.address) - slot
 
     async def fetch(self) -> None:
         """One of the fetchers: makes offers of seen jobs until the worker drains."""

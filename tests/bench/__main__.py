@@ -14,11 +14,13 @@ BENCHMARKS = ("startup", "compute", "journal", "settle", "throughput", "idle", "
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=BENCHMARKS, help="which; all when none is named")
+    parser.add_argument("names", nargs="*", default=BENCHMARKS, metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; all")
     parser.add_argument("--out", type=Path, default=Path("build/bench.json"))
     arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(BENCHMARKS):
+        parser.error(f"there is no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
     figures: list[Figure] = []
-    for name in arguments.names or BENCHMARKS:
+    for name in arguments.names:
         print(f"measuring {name} ...", file=sys.stderr, flush=True)
         figures += importlib.import_module(f"tests.bench.{name}").measure()
     print(table(figures))

@@ -198,3 +198,18 @@ async def test_a_job_that_was_given_back_rests(worlds: Worlds) -> None:
         await world.post()
         await asyncio.sleep(1800)
         assert 1 <= len(node.said(RunClaimed)) <= 3
+
+
+@pytest.mark.looptime
+async def test_without_a_window_a_job_is_claimed_at_once(worlds: Worlds) -> None:
+    """The chain's slot is only estimated: a job must not wait for the estimate to reach the slot of its queueing."""
+    loop = asyncio.get_running_loop()
+    async with worlds() as world, worker(world) as node:
+        await asyncio.sleep(3)
+        parts = node.manager._parts  # pyright: ignore[reportPrivateUsage]
+        assert parts is not None
+        parts.context.chain_clock._slot -= 2  # pyright: ignore[reportPrivateUsage]
+        posted_at = loop.time()
+        await world.post()
+        await node.until_said(RunClaimed)
+        assert loop.time() - posted_at < 0.2
