@@ -27,7 +27,10 @@ class FaultyEndpoint:
         self.url = ""
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        body = await request.read()
+        try:
+            body = await request.read()
+        except ConnectionError:  # of a worker that was killed
+            return web.Response(status=400)
         if self._chance.random() < SHARE:
             kind = self._chance.choice(("429", "503", "slow", "cut off", "answered and cut off"))
             self.faults[kind] += 1
