@@ -22,7 +22,7 @@ from hypernode_worker.errors import HypernodeError
 from hypernode_worker.frameworks import image_of
 from hypernode_worker.node.job_handler import JobHandler
 from hypernode_worker.node.run_context import RunContext
-from hypernode_worker.node.run_folder import delete_run_folder, run_folders
+from hypernode_worker.node.run_folder import delete_run_folder, run_folders, run_name
 
 log = logging.getLogger(__name__)
 
@@ -139,12 +139,12 @@ class DiskKeeper:
         needed: set[str] = set()
         for handler in self._running():
             definition, record = handler.definition, handler.book.record
-            needed |= {str(record.definition_cid), str(definition.files), _folder_name(record.job, record.run)}
+            needed |= {str(record.definition_cid), str(definition.files), run_name(record.job, record.run)}
             needed.add(image_of(definition, self._context.settings.images))
             if handler.work.image is not None:
                 needed.add(handler.work.image.resolved)
         for record in self._context.journal.open_runs():
-            needed |= {str(record.definition_cid), str(record.result_cid), _folder_name(record.job, record.run)}
+            needed |= {str(record.definition_cid), str(record.result_cid), run_name(record.job, record.run)}
             image = record.detail.get("image")
             if isinstance(image, dict):
                 needed |= {str(name) for name in cast("dict[str, object]", image).values()}
@@ -175,10 +175,6 @@ class RunFolders:
                 with suppress(FileNotFoundError):
                     left.append(Kept(folder.name, _tree_bytes(folder), folder.stat().st_mtime, folder))
         return left
-
-
-def _folder_name(job: object, run: int) -> str:
-    return f"{job}-{run}"
 
 
 def _tree_bytes(folder: Path) -> int:

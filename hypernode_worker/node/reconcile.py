@@ -28,7 +28,7 @@ from hypernode_worker.node.offer import Offer
 from hypernode_worker.node.run_book import RunBook
 from hypernode_worker.node.run_chain import certain_job, read_job
 from hypernode_worker.node.run_context import RunContext
-from hypernode_worker.node.run_folder import RunFolder, delete_run_folder, run_folders
+from hypernode_worker.node.run_folder import RunFolder, delete_run_folder, run_folders, run_name
 from hypernode_worker.node.settling import Settling
 from hypernode_worker.node.setup import prepare_image
 
@@ -41,7 +41,7 @@ AT_ONCE = 16
 """Runs that are taken up side by side."""
 
 RunName = str
-"""<job>-<queued_slot>: how a run's folder is called, and what its containers' labels say."""
+"""See run_folder.run_name; containers' labels say the same."""
 
 
 @dataclass(slots=True)
@@ -78,7 +78,8 @@ class Reconciler:
     async def look(self, open_jobs: int) -> None:
         """One comparison. `open_jobs`: how many the chain says that this node has."""
         runs = await self._gather(open_jobs)
-        verdicts = {name: self._verdict(name, run) for name, run in runs.items()}
+        held = {str(address) for address in (*self._dispatcher.running, *self._settling.jobs)}
+        verdicts = {name: self._verdict(name, run, name.rpartition("-")[0] in held) for name, run in runs.items()}
         gate = asyncio.Semaphore(AT_ONCE)
         await asyncio.gather(*(self._act(gate, name, runs[name], verdict) for name, verdict in verdicts.items()))
         await asyncio.to_thread(self._delete_folders, verdicts)
@@ -87,19 +88,20 @@ class Reconciler:
         context, runs = self._context, dict[RunName, _Run]()
 
         def of(job: object, run: object) -> _Run:
-            return runs.setdefault(f"{job}-{run}", _Run())
+            return runs.setdefault(run_name(job, run), _Run())
 
         # Before the chain: what is claimed meanwhile must not look like an orphan.
         containers = await context.provider.containers(str(context.node.address))
         records = context.journal.open_runs()
+        for record in records:
+            of(record.job, record.run).record = record
         in_hand = len(self._dispatcher.running) + len(self._settling)
         if open_jobs > in_hand or any(not self._in_hand(record.job) for record in records):
             for job in await context.chain.jobs_of_node(context.node.address):
                 if on_chain(job, context.node.address, job.queued_slot) is not OnChain.NOTHING:
                     found = of(job.address, job.queued_slot)
-                    found.job, found.record = job, context.journal.run(job.address, job.queued_slot)
-        for record in records:
-            of(record.job, record.run).record = record
+                    found.job = job
+                    found.record = found.record or context.journal.run(job.address, job.queued_slot)
         await asyncio.gather(*(self._look_for(run) for run in runs.values()))
         for container in containers:
             of(container.job, container.run).containers.append(container)
@@ -116,12 +118,12 @@ class Reconciler:
         if on_chain(job, context.node.address, record.run) is not OnChain.NOTHING:
             run.job = job
 
-    def _verdict(self, name: RunName, run: _Run) -> Verdict:
+    def _verdict(self, name: RunName, run: _Run, in_hand: bool) -> Verdict:
         context, record = self._context, run.record
         seen = SideBySide(
             chain=on_chain(run.job, context.node.address, run.job.queued_slot) if run.job else OnChain.NOTHING,
             journal=record.state if record else None,
-            in_hand=any(str(address) == name.rpartition("-")[0] for address in self._addresses()),
+            in_hand=in_hand,
             left_over=run.job is None and record is None,
             may_land=record is not None and context.chain.may_land(record.job),
         )
@@ -261,9 +263,6 @@ class Reconciler:
                 await self._context.stop.wait(backoff.failed(error))
             else:
                 return
-
-    def _addresses(self) -> set[Pubkey]:
-        return {*self._dispatcher.running, *self._settling.jobs}
 
     def _in_hand(self, job: Pubkey) -> bool:
         return job in self._dispatcher.running or job in self._settling.jobs

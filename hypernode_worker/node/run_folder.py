@@ -32,11 +32,16 @@ MOST_PATH_BYTES = 1_024
 """Of a path in a result: a client must be able to fetch it into a folder of its own."""
 
 
+def run_name(job: object, run: object) -> str:
+    """How a run is called where files and containers are told apart: '<job>-<queued_slot>'."""
+    return f"{job}-{run}"
+
+
 class RunFolder:
     """Paths of one run, and what is done to them."""
 
     def __init__(self, data_dir: Path, job: Pubkey, run: Slot) -> None:
-        self.path = data_dir / RUNS / f"{job}-{run}"
+        self.path = data_dir / RUNS / run_name(job, run)
         self.workspace = self.path / "workspace"
         self.result = self.path / "result"
         self.output = self.workspace / OUTPUT

@@ -45,12 +45,14 @@ class Signed:
 
     Attributes:
         programs: of its instructions, in order.
+        intent: what it was signed for.
         recalled: it was sent before a restart.
     """
 
     signature: Signature
     wire: bytes
     programs: tuple[Pubkey, ...]
+    intent: Intent
     last_valid_block_height: int
     fee_lamports: int
     compute_units: int | None
@@ -77,21 +79,20 @@ class Sender:
             self._unsettled[sent.key] = _recalled(sent)
 
     def may_land(self, job: Pubkey) -> bool:
-        """Whether a transaction about this job was sent whose end isn't known. Needs a log."""
-        return self._log is not None and any(sent.job == job for sent in self._log.open_transactions())
+        """Whether a transaction about this job was sent whose end isn't known."""
+        return any(signed.intent.job == job for signed in self._unsettled.values())
 
     async def follow_up(self) -> None:
         """Follows what was sent before a restart until its end is known.
 
         Raises EndpointDown, RateLimited where nobody could be asked; may be repeated.
         """
-        if self._log is None:
-            return
-        for sent in self._log.open_transactions():
+        for key in [key for key, signed in self._unsettled.items() if signed.recalled]:
             with contextlib.suppress(TransactionFailed, TransactionExpired):
-                async with self._locks.setdefault(sent.key, asyncio.Lock()):
-                    if sent.key in self._unsettled:
-                        await self._follow(sent.key, self._unsettled[sent.key], Intent(sent.what, job=sent.job))
+                async with self._locks.setdefault(key, asyncio.Lock()):
+                    signed = self._unsettled.get(key)
+                    if signed is not None:
+                        await self._follow(key, signed, signed.intent)
 
     async def send(self, instructions: Sequence[Instruction], intent: Intent, *, newest: bool = False) -> Receipt:
         """Returns once it is confirmed without an error.
@@ -143,11 +144,11 @@ class Sender:
         units = unit_limit(simulation.units)
         writable = [m.pubkey for i in body for m in i.accounts if m.is_writable]
         price = await self._fees.price(units, writable)
-        signed = self._sign(body, blockhash, units, price, simulation.units)
+        signed = self._sign(body, intent, blockhash, units, price, simulation.units)
         while signed.signature in self._recent:
             # The same bytes as a transaction before: the chain would take it for that one, and do nothing.
             units += 1
-            signed = self._sign(body, blockhash, units, price, simulation.units)
+            signed = self._sign(body, intent, blockhash, units, price, simulation.units)
         self._recent.append(signed.signature)
         return signed
 
@@ -161,7 +162,13 @@ class Sender:
         return simulation
 
     def _sign(
-        self, body: tuple[Instruction, ...], blockhash: Blockhash, units: int, price: int, consumed: int | None
+        self,
+        body: tuple[Instruction, ...],
+        intent: Intent,
+        blockhash: Blockhash,
+        units: int,
+        price: int,
+        consumed: int | None,
     ) -> Signed:
         budget = (set_compute_unit_limit(units), *((set_compute_unit_price(price),) if price else ()))
         instructions = (*budget, *body)
@@ -171,6 +178,7 @@ class Sender:
             signature=transaction.signatures[0],
             wire=bytes(transaction),
             programs=tuple(instruction.program_id for instruction in instructions),
+            intent=intent,
             last_valid_block_height=blockhash.last_valid_block_height,
             fee_lamports=fee_lamports(signatures=len(transaction.signatures), units=units, price=price),
             compute_units=consumed,
@@ -239,7 +247,16 @@ class Sender:
 def _recalled(sent: SentTransaction) -> Signed:
     message = Transaction.from_bytes(sent.wire).message
     programs = tuple(message.account_keys[instruction.program_id_index] for instruction in message.instructions)
-    return Signed(sent.signature, sent.wire, programs, sent.last_valid_block_height, sent.fee_lamports, None, True)
+    return Signed(
+        signature=sent.signature,
+        wire=sent.wire,
+        programs=programs,
+        intent=Intent(sent.what, job=sent.job),
+        last_valid_block_height=sent.last_valid_block_height,
+        fee_lamports=sent.fee_lamports,
+        compute_units=None,
+        recalled=True,
+    )
 
 
 def _key(body: tuple[Instruction, ...]) -> bytes:
